@@ -1,0 +1,192 @@
+/* GET /openapi.json: generated from the route tables, so that it cannot miss a route. Pure but for the
+ * handler. */
+#include "admin/openapi.h"
+
+#include "admin/answer.h"
+#include "base/json.h"
+#include "base/metric.h"
+#include "gateway/worker.h"
+
+enum {
+    ANY = 1u << METHOD_GET | 1u << METHOD_POST | 1u << METHOD_PUT | 1u << METHOD_PATCH | 1u << METHOD_DELETE |
+          1u << METHOD_OPTIONS | 1u << METHOD_HEAD,
+};
+
+/* The way through to a service: no row of a table, but part of the document. */
+static const struct api_route through[] = {
+    {ANY, "/services/{serviceId}/{path}", ACCESS_KEY, NULL, "proxy",
+     "Passes any request on to the service, and starts the service first where it is cold", 200,
+     .media_type = "*/*"},
+    {.path = NULL},
+};
+
+static void write_parameter(struct json *j, const char *name, struct str in, const char *type,
+                            const char *description)
+{
+    json_put_object(j);
+    json_key_c(j, "name", name);
+    json_key_str(j, "in", in);
+    json_key_bool(j, "required", str_eq(in, STR("path")));
+    json_key_c(j, "description", description);
+    json_key_object(j, "schema");
+    json_key_c(j, "type", type);
+    json_end(j);
+    json_end(j);
+}
+
+static void write_parameters(struct json *j, const struct api_route *route)
+{
+    json_key_array(j, "parameters");
+    if (strstr(route->path, "{serviceId}"))
+        write_parameter(j, "serviceId", STR("path"), "string", "Key of the service in the configuration");
+    if (strstr(route->path, "{path}"))
+        write_parameter(j, "path", STR("path"), "string", "Path at the service; may hold slashes");
+    for (int i = 0; i < API_QUERY_MAX && route->query[i].name; i++)
+        write_parameter(j, route->query[i].name, STR("query"), route->query[i].type,
+                        route->query[i].description);
+    json_end(j);
+}
+
+/* "content": {"application/json": {"schema": …}} */
+static void write_content(struct json *j, const char *media_type, const char *schema)
+{
+    struct buf reference = BUF(256);
+    json_key_object(j, "content");
+    json_key_object(j, media_type ? media_type : "application/json");
+    json_key_object(j, "schema");
+    if (schema) {
+        buf_addf(&reference, "#/components/schemas/%s", schema);
+        json_key_str(j, "$ref", buf_str(&reference));
+    }
+    json_end(j);
+    json_end(j);
+    json_end(j);
+    buf_free(&reference);
+}
+
+static void write_responses(struct json *j, const struct api_route *route)
+{
+    int status = route->status ? route->status : 200;
+    json_key_object(j, "responses");
+    json_key_dynamic(j, label_text(label_number((unsigned)status)));
+    json_put_object(j);
+    json_key_c(j, "description", status_reason(status));
+    write_content(j, route->media_type, route->schema);
+    json_end(j);
+    json_key_object(j, "default");
+    json_key_c(j, "description", "An error that the gateway reports");
+    write_content(j, NULL, "Error");
+    json_end(j);
+    json_end(j);
+}
+
+static void write_security(struct json *j, enum api_access access)
+{
+    static const char *const schemes[] = {"ApiKey", "Bearer"};
+    json_key_array(j, "security");
+    for (size_t i = 0; access != ACCESS_OPEN && i < COUNT_OF(schemes); i++) {
+        json_put_object(j);
+        json_key_array(j, schemes[i]);
+        json_end(j);
+        json_end(j);
+    }
+    json_end(j);
+}
+
+/* operationId is unique: rows with several methods put the method in front. */
+static void write_operation_id(struct json *j, const struct api_route *route, struct str method)
+{
+    uint32_t methods = route->methods & ~(1u << METHOD_HEAD);
+    bool is_shared = (methods & (methods - 1)) != 0;
+    struct buf text = BUF(256);
+    if (is_shared)
+        buf_addf(&text, "%.*s_", STR_ARG(method));
+    buf_add_c(&text, route->operation);
+    json_key_str(j, "operationId", buf_str(&text));
+    buf_free(&text);
+}
+
+static void write_operation(struct json *j, const struct api_route *route, enum method method)
+{
+    char name[16];
+    struct str lower = str_make(name, MIN(method_name(method).n, sizeof name));
+    for (size_t i = 0; i < lower.n; i++)
+        name[i] = char_lower(method_name(method).p[i]);
+    json_key_dynamic(j, lower);
+    json_put_object(j);
+    if (route->operation)
+        write_operation_id(j, route, lower);
+    json_key_c(j, "summary", route->summary ? route->summary : route->path);
+    write_parameters(j, route);
+    if (route->request_schema) {
+        json_key_object(j, "requestBody");
+        json_key_bool(j, "required", true);
+        write_content(j, NULL, route->request_schema);
+        json_end(j);
+    }
+    write_responses(j, route);
+    write_security(j, route->access);
+    json_end(j);
+}
+
+/* HEAD goes without saying wherever GET is. */
+static void write_path(struct json *j, const struct api_route *route)
+{
+    json_key_object(j, route->path);
+    for (int method = 0; method < METHOD_COUNT; method++) {
+        if (route->methods >> method & 1 && method != METHOD_HEAD)
+            write_operation(j, route, (enum method)method);
+    }
+    json_end(j);
+}
+
+static void write_components(struct json *j)
+{
+    size_t count;
+    const struct openapi_schema *schemas = openapi_schemas(&count);
+    json_key_object(j, "components");
+    json_key_object(j, "schemas");
+    for (size_t i = 0; i < count; i++) {
+        json_key(j, schemas[i].name);
+        json_raw(j, str_from_c(schemas[i].text));
+    }
+    json_end(j);
+    json_key(j, "securitySchemes");
+    json_raw(j, STR("{\"ApiKey\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"X-API-Key\"},"
+                    "\"Bearer\":{\"type\":\"http\",\"scheme\":\"bearer\"}}"));
+    json_end(j);
+}
+
+static void write_paths(struct json *j, const struct api_route *table)
+{
+    for (const struct api_route *route = table; route->path; route++)
+        write_path(j, route);
+}
+
+void openapi_write(struct buf *out, const struct api_route *const *tables, size_t table_count)
+{
+    struct json j = json_to(out);
+    json_put_object(&j);
+    json_key_c(&j, "openapi", "3.1.0");
+    json_key_object(&j, "info");
+    json_key_c(&j, "title", "Hestia");
+    json_key_c(&j, "version", HESTIA_VERSION);
+    json_key_c(&j, "description", "An on-demand gateway in front of your services.");
+    json_end(&j);
+    json_key_object(&j, "paths");
+    write_paths(&j, through);
+    for (size_t i = 0; i < table_count; i++)
+        write_paths(&j, tables[i]);
+    json_end(&j);
+    write_components(&j);
+    json_end(&j);
+    buf_add_char(out, '\n');
+}
+
+enum err openapi_answer(struct task *t, struct api_call *call, struct response *response)
+{
+    const struct gateway *gateway = call->worker->gateway;
+    struct buf body = BUF(ANSWER_MAX);
+    openapi_write(&body, gateway->route_tables, gateway->route_table_count);
+    return answer_send(call, response, 200, &body);
+}

@@ -1,0 +1,23 @@
+/* Time. Deadlines and durations are monotonic; wall time is only for people. */
+#ifndef HESTIA_BASE_CLOCK_H
+#define HESTIA_BASE_CLOCK_H
+
+#include "base/buf.h"
+
+#define CLOCK_MS ((uint64_t)1000000) /* nanoseconds in a millisecond */
+#define CLOCK_S (1000 * CLOCK_MS)
+#define CLOCK_NEVER UINT64_MAX
+
+/* Monotonic nanoseconds. Loops keep a coarse copy (loop_now): use that on the path of a request. */
+uint64_t clock_now(void);
+/* Microseconds since 1970, UTC. */
+int64_t clock_wall_us(void);
+/* "2025-09-09T05:30:00.123456Z" */
+void clock_format(struct buf *b, int64_t wall_us);
+
+static inline uint64_t clock_after(uint64_t now, uint64_t ms)
+{
+    return ms > (CLOCK_NEVER - now) / CLOCK_MS ? CLOCK_NEVER : now + ms * CLOCK_MS;
+}
+
+#endif

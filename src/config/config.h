@@ -1,0 +1,201 @@
+/*
+ * The configuration as the rest of the program sees it: one immutable snapshot, reference-counted, built from
+ * YAML files and the environment by config_load(), then shared by all threads. Every struct here is described
+ * by a field table in config/schema_*.c (name, type, default, range, reload class, secret, doc sentence);
+ * nothing else knows the keys.
+ */
+#ifndef HESTIA_CONFIG_CONFIG_H
+#define HESTIA_CONFIG_CONFIG_H
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "http/url.h"
+
+struct strs { /* a list of strings */
+    struct str *items;
+    size_t count;
+};
+
+struct env_pair {
+    struct str name, value;
+};
+
+struct limits_config {
+    uint64_t target, field, head, fields; /* bytes, bytes, bytes, count */
+    uint64_t body, llm_body;              /* bytes; 0 = no limit */
+    uint64_t connections;                 /* client connections, all workers together */
+    uint64_t keepalive_requests;          /* requests on one connection */
+};
+
+struct timeouts_config { /* milliseconds */
+    uint64_t head, keepalive, stream_idle;
+    uint64_t body_min_rate; /* bytes per second, after 10 s of grace; 0 = off */
+};
+
+struct server_config {
+    struct strs listen; /* "127.0.0.1:8080", "[::1]:80", "unix:/path" */
+    uint64_t workers;   /* 0 = one per core */
+    struct {
+        struct str cert, key; /* PEM files, absolute; both empty = plain HTTP */
+    } tls;
+    struct strs trusted_proxies; /* addresses or CIDR */
+    struct str default_service;  /* id or empty */
+    bool abort_on_half_close;
+    uint64_t drain_ms;
+    struct limits_config limits;
+    struct timeouts_config timeouts;
+};
+
+struct api_key {
+    struct str name; /* for logs: "auth.api_keys[0]" when none is given */
+    uint8_t sha256[32];
+};
+
+struct auth_config {
+    struct api_key *api_keys, *admin_keys;
+    size_t api_key_count, admin_key_count;
+    bool allow_open, public_metrics;
+    struct str anonymous; /* strategy id */
+};
+
+enum orchestrator_kind {
+    ORCHESTRATOR_NONE,
+    ORCHESTRATOR_PROCESS,
+    /* Accepted, not built yet: a start answers 501. */
+    ORCHESTRATOR_DOCKER,
+    ORCHESTRATOR_KUBERNETES,
+    ORCHESTRATOR_SYSTEMD,
+    ORCHESTRATOR_SEMAPHORE,
+    ORCHESTRATOR_WAKE_ON_LAN,
+};
+
+struct instance_config {
+    struct str url_text;
+    struct url url;
+    uint64_t weight; /* >= 1 */
+    struct str region;
+};
+
+struct wake_ignore {
+    struct strs paths;       /* globs on the path under the service: "/health", "/metrics*" */
+    struct strs methods;     /* "HEAD", "OPTIONS" */
+    struct strs user_agents; /* case-insensitive substrings */
+};
+
+struct tls_options {
+    struct str ca; /* PEM file, absolute; empty = the system's */
+    bool insecure_skip_verify;
+};
+
+struct service_config {
+    struct str id;
+    bool disabled;           /* an unset variable without default, or no URL, command or instances */
+    struct str disabled_why; /* the sentence for logs and 503 */
+    enum orchestrator_kind orchestrator;
+
+    struct str base_url_text; /* may contain ${PORT}: then `base_url` is empty until a start has a port */
+    struct url base_url;
+    struct str health_url_text;
+    struct url health_url;
+    struct str fallback_url_text;
+    struct url fallback_url; /* host.n == 0: none */
+    struct instance_config *instances;
+    size_t instance_count;
+
+    /* process */
+    struct strs command; /* argv, ${PORT} not replaced yet; with `shell` one string for /bin/sh -c */
+    bool shell;
+    struct env_pair *env; /* ${PORT} not replaced yet */
+    size_t env_count;
+    struct strs env_inherit;
+    struct str workdir; /* absolute */
+    bool uses_port;     /* ${PORT} occurs in command, env, base_url or health_url */
+
+    uint64_t retry_count; /* total attempts, at least 1 */
+    uint64_t retry_delay_ms;
+    uint64_t warmup_ms;
+    uint64_t idle_timeout_ms; /* 0 = never */
+    uint64_t queue_size;
+    uint64_t request_timeout_ms; /* longest wait in the queue */
+    uint64_t start_timeout_ms;
+    uint64_t stop_timeout_ms;
+    uint64_t first_byte_timeout_ms;
+    uint64_t max_concurrent; /* 0 = no limit */
+    struct strs hosts;       /* lower case, without port */
+    bool waiting_page;
+    struct wake_ignore wake_ignore;
+    struct tls_options tls;
+
+    struct str strategy; /* loads before the feature exists */
+    bool semaphore_enabled;
+    struct str semaphore_machine_id;
+
+    /* Canonical texts of all keys that need a restart of the service, and of all keys: equal texts, equal
+     * config. */
+    struct str restart_fingerprint, full_fingerprint;
+};
+
+struct monitoring_config {
+    enum log_level log_level;
+    bool log_level_set;
+    bool track_latency, track_errors;
+};
+
+struct config {
+    struct arena arena;
+    _Atomic int references;
+    struct server_config server;
+    struct auth_config auth;
+    struct service_config *services; /* in file order, then those made by the environment */
+    size_t service_count;
+    struct map services_by_id;   /* id -> struct service_config * */
+    struct map services_by_host; /* lower-case host -> struct service_config * */
+    struct monitoring_config monitoring;
+    struct strs files;               /* absolute paths that were read, for the file watch */
+    struct str folder;               /* of the first file: relative paths start here */
+    bool has_clients, has_providers; /* present in the files (features of later versions) */
+    /* Canonical text of what only a restart of the process applies (listen, workers, …): a reload that
+     * changes it says so. */
+    struct str process_fingerprint;
+};
+
+struct config *config_ref(struct config *c);
+void config_unref(struct config *c);
+/* Whether only this machine can reach a listener: loopback, localhost, a Unix socket. */
+bool config_listen_is_local(struct str address);
+
+/* ---- loading ------------------------------------------------------------------------------------------- */
+
+enum severity { SEVERITY_ERROR, SEVERITY_WARNING, SEVERITY_NOTICE /* accepted, not active yet */ };
+
+struct finding {
+    enum severity severity;
+    struct str where;   /* "hestia_config.yml:12:5", or "environment" */
+    struct str key;     /* "services.ollama.base_url" */
+    struct str message; /* one sentence, with a suggestion where there is one */
+};
+
+struct findings {
+    struct arena arena;
+    struct finding *list;
+    size_t count, capacity;
+    size_t errors, warnings;
+};
+void findings_free(struct findings *f);
+
+struct config_sources {
+    const char *const *files; /* from -c; count 0 = HESTIA_CONFIG_PATH, else the search order of design.md */
+    size_t file_count;
+    const char *const *environment; /* "NAME=value", NULL-terminated; usually environ */
+    const char *executable;         /* for ${HESTIA} */
+    const char *const *listen;      /* from --listen, --host, --port: in place of server.listen */
+    size_t listen_count;            /* 0 = none */
+};
+
+/* Reads, merges, interpolates and checks everything and collects every finding (findings must be zeroed).
+   Returns a snapshot with one reference, or NULL when there was an error. Blocking file I/O: start-up, or the
+   control thread. */
+struct config *config_load(const struct config_sources *sources, struct findings *findings);
+
+#endif

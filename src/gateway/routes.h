@@ -1,0 +1,58 @@
+/*
+ * The rows of the route table: what an API call is, and what answers it. The gateway matches and authorises;
+ * the handlers stand in gateway/ and admin/ and run on the worker's thread, inside the exchange's task.
+ */
+#ifndef HESTIA_GATEWAY_ROUTES_H
+#define HESTIA_GATEWAY_ROUTES_H
+
+#include "http/server.h"
+
+struct service;
+struct service_config;
+struct worker;
+
+struct api_call {
+    struct task *task;
+    struct conn *conn;
+    struct request *request;
+    struct worker *worker;
+    struct service *service; /* for {serviceId}, referenced by the gateway; NULL otherwise */
+    const struct service_config *service_config;
+    struct str path_parameter; /* the text that stood for the path's {name}, decoded; empty without one */
+    struct error error;        /* says why when the handler fails */
+};
+
+/* Answers a call: fills `response` (its body lives in call->request->arena), which the gateway sends. On an
+   error the gateway answers with call->error instead. A handler that has sent its answer itself (a stream)
+   returns OK with response->status = 0. */
+typedef enum err api_handler(struct task *t, struct api_call *call, struct response *response);
+
+enum api_access {
+    ACCESS_OPEN,    /* anybody */
+    ACCESS_KEY,     /* one of auth.api_keys, where keys are configured */
+    ACCESS_METRICS, /* the same, unless auth.public_metrics */
+};
+
+enum { API_QUERY_MAX = 2 };
+
+/* A query parameter; only for /openapi.json. */
+struct api_query {
+    const char *name, *type, *description;
+};
+
+struct api_route {
+    uint32_t methods; /* bits: 1 << METHOD_… */
+    const char *path; /* "/v1/services/{serviceId}/status": at most one {name}, one whole segment */
+    enum api_access access;
+    api_handler *handler;
+    /* For /openapi.json. */
+    const char *operation; /* operationId */
+    const char *summary;
+    int status;                 /* of success */
+    const char *schema;         /* component schema of a JSON answer; NULL: `media_type` */
+    const char *media_type;     /* of an answer that is no JSON; NULL: application/json */
+    const char *request_schema; /* component schema of a JSON body; NULL: none is read */
+    struct api_query query[API_QUERY_MAX];
+};
+
+#endif

@@ -1,0 +1,177 @@
+/* Building and sharing snapshots. Built on the control thread, read everywhere. */
+#include "gateway/snapshot.h"
+
+#include "base/mem.h"
+#include "base/metric.h"
+#include "base/num.h"
+
+#include <netinet/in.h>
+
+/* ---- trusted proxies ------------------------------------------------------------------------------------ */
+
+static int address_bytes(const struct address *a, uint8_t out[16])
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&a->storage;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&a->storage;
+    if (a->storage.ss_family == AF_INET) {
+        memcpy(out, &v4->sin_addr, 4);
+        return 4;
+    }
+    if (a->storage.ss_family != AF_INET6)
+        return 0;
+    if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+        memcpy(out, v6->sin6_addr.s6_addr + 12, 4);
+        return 4;
+    }
+    memcpy(out, &v6->sin6_addr, 16);
+    return 16;
+}
+
+static bool network_parse(struct str text, struct network *network)
+{
+    struct address address;
+    uint64_t bits = UINT64_MAX;
+    struct str rest = text;
+    struct str host = str_cut(&rest, '/');
+    if (rest.n && !num_parse_u64(rest, &bits))
+        return false;
+    if (!address_parse_ip(host, 0, &address))
+        return false;
+    network->length = address_bytes(&address, network->bytes);
+    network->bits = bits == UINT64_MAX ? network->length * 8 : (int)bits;
+    return network->bits <= network->length * 8;
+}
+
+static bool network_has(const struct network *n, const uint8_t *bytes, int length)
+{
+    int whole = n->bits / 8, rest = n->bits % 8;
+    if (n->length != length || memcmp(n->bytes, bytes, (size_t)whole) != 0)
+        return false;
+    return rest == 0 || (n->bytes[whole] ^ bytes[whole]) >> (8 - rest) == 0;
+}
+
+bool snapshot_trusts(const struct snapshot *s, const struct address *peer)
+{
+    uint8_t bytes[16];
+    int length = s->trusted_count ? address_bytes(peer, bytes) : 0;
+    for (size_t i = 0; length && i < s->trusted_count; i++)
+        if (network_has(&s->trusted[i], bytes, length))
+            return true;
+    return false;
+}
+
+bool snapshot_needs_key(const struct snapshot *s)
+{
+    return s->config->auth.api_key_count || s->config->auth.admin_key_count;
+}
+
+/* ---- building ------------------------------------------------------------------------------------------- */
+
+static enum err add_trusted(struct snapshot *s, struct error *error)
+{
+    const struct strs *list = &s->config->server.trusted_proxies;
+    s->trusted = mem_alloc(list->count * sizeof *s->trusted);
+    if (!s->trusted)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < list->count; i++)
+        if (!network_parse(list->items[i], &s->trusted[s->trusted_count++]))
+            return error_set(error, ERR_CONFIG, "server.trusted_proxies: %.*s is no address or CIDR network",
+                             STR_ARG(list->items[i]));
+    return OK;
+}
+
+static enum err add_service(struct snapshot *s, const struct service_config *config, struct services *services,
+                            struct error *error)
+{
+    struct snapshot_service *entry = &s->services[s->service_count];
+    entry->config = config;
+    entry->service = services_get(services, config->id);
+    if (!entry->service)
+        return error_set(error, ERR_INTERNAL, "service %.*s is missing", STR_ARG(config->id));
+    s->service_count++;
+    entry->label = service_label(entry->service);
+    if (config->fallback_url.host.n) {
+        struct tls_client_options tls = {config->tls.ca, config->tls.insecure_skip_verify};
+        if (!(entry->fallback = origin_intern(&config->fallback_url, &tls, error)))
+            return error->err;
+    }
+    return map_put(&s->by_id, config->id, entry);
+}
+
+static enum err add_hosts(struct snapshot *s, struct snapshot_service *entry)
+{
+    for (size_t i = 0; i < entry->config->hosts.count; i++)
+        TRY(map_put(&s->by_host, entry->config->hosts.items[i], entry));
+    return OK;
+}
+
+static void add_settings(struct snapshot *s)
+{
+    const struct server_config *server = &s->config->server;
+    s->settings = (struct server_settings){
+        .limits = {server->limits.target, server->limits.field, server->limits.head, (int)server->limits.fields},
+        .body_max = server->limits.body,
+        .head_timeout_ms = server->timeouts.head,
+        .keepalive_timeout_ms = server->timeouts.keepalive,
+        .stream_idle_ms = server->timeouts.stream_idle,
+        .body_min_rate = server->timeouts.body_min_rate,
+        .keepalive_requests = server->limits.keepalive_requests,
+        .abort_on_half_close = server->abort_on_half_close,
+    };
+}
+
+static enum err snapshot_fill(struct snapshot *s, struct services *services, struct error *error)
+{
+    const struct server_config *server = &s->config->server;
+    s->services = mem_alloc(s->config->service_count * sizeof *s->services);
+    if (!s->services)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < s->config->service_count; i++)
+        TRY(add_service(s, &s->config->services[i], services, error));
+    for (size_t i = 0; i < s->service_count; i++)
+        TRY(add_hosts(s, &s->services[i]));
+    if (server->default_service.n)
+        s->default_service = map_get(&s->by_id, server->default_service);
+    TRY(add_trusted(s, error));
+    add_settings(s);
+    if (server->tls.cert.n && !(s->tls = tls_context_server(server->tls.cert, server->tls.key, error)))
+        return error->err;
+    return OK;
+}
+
+struct snapshot *snapshot_new(struct config *config, struct services *services, struct error *error)
+{
+    static uint64_t epochs; /* control thread only */
+    struct snapshot *s = mem_alloc(sizeof *s);
+    error_set(error, ERR_NOMEM, "out of memory");
+    if (!s)
+        return NULL;
+    atomic_init(&s->references, 1);
+    s->epoch = ++epochs;
+    s->config = config_ref(config);
+    if (snapshot_fill(s, services, error) == OK)
+        return s;
+    snapshot_unref(s);
+    return NULL;
+}
+
+struct snapshot *snapshot_ref(struct snapshot *s)
+{
+    atomic_fetch_add(&s->references, 1);
+    return s;
+}
+
+void snapshot_unref(struct snapshot *s)
+{
+    if (!s || atomic_fetch_sub(&s->references, 1) != 1)
+        return;
+    for (size_t i = 0; i < s->service_count; i++)
+        service_unref(s->services[i].service);
+    map_free(&s->by_id);
+    map_free(&s->by_host);
+    tls_context_unref(s->tls);
+    mem_free(s->services);
+    mem_free(s->trusted);
+    config_unref(s->config);
+    mem_free(s);
+}

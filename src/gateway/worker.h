@@ -1,0 +1,84 @@
+/*
+ * Workers: N equal threads, each with a loop, listeners, a pool of upstream connections and its own metric cells. They share
+ * only the snapshot and the services' atomic words.
+ */
+#ifndef HESTIA_GATEWAY_WORKER_H
+#define HESTIA_GATEWAY_WORKER_H
+
+#include "base/metric.h"
+#include "gateway/routes.h"
+#include "gateway/snapshot.h"
+
+#include <pthread.h>
+
+struct worker;
+
+/* What the whole gateway shares; built by main/, read-only once the workers run. */
+struct gateway {
+    struct loop *control;
+    const struct api_route *const *route_tables; /* each ends with a row whose path is NULL */
+    size_t route_table_count;
+    struct worker **workers;
+    size_t worker_count;
+    _Atomic int64_t connections; /* of all workers */
+    void (*on_worker_idle)(struct gateway *g, struct worker *w); /* worker thread: drained */
+};
+
+/* A worker's hold on a snapshot: counted without atomics by its exchanges. */
+struct held_snapshot {
+    struct snapshot *shared;
+    uint32_t users;
+    bool retired;
+};
+
+struct exchange;
+
+enum { WORKER_LABELS = 128 };
+
+struct worker {
+    struct gateway *gateway;
+    uint32_t index;
+    struct loop *loop;
+    struct server server;
+    struct pool *pool;
+    struct held_snapshot *held; /* the one in force */
+    struct metric_set *metrics;
+    struct list free_exchanges;
+    size_t free_exchange_count;
+    struct head *response_head; /* scratch for parsing: used between two suspensions only */
+    int32_t *retry_tokens;      /* by service label: tenths of a retry */
+    struct {                    /* labels of constant texts, by address */
+        const char *text;
+        label value;
+    } labels[WORKER_LABELS];
+    struct message idle_message; /* to control: the last connection has gone */
+    atomic_bool idle_posted;     /* it is under way */
+    pthread_t thread;
+    bool running;
+};
+
+/* Control thread (or main before threads). listen_fds are taken over. NULL when memory is short. */
+struct worker *worker_new(struct gateway *g, uint32_t index, struct snapshot *snapshot, const int *listen_fds,
+                          size_t listen_count, struct error *error);
+enum err worker_start(struct worker *w) MUST_CHECK;
+/* After its thread has ended. */
+void worker_free(struct worker *w);
+
+/* These are loop_call'ed or posted: they run on the worker's own thread. */
+void worker_use_snapshot(struct worker *w, struct snapshot *snapshot); /* takes its own reference */
+void worker_drain(struct worker *w);
+void worker_cancel_all(struct worker *w);
+void worker_stop(struct worker *w);
+
+struct held_snapshot *worker_hold(struct worker *w);
+void worker_let_go(struct held_snapshot *held);
+
+/* The metric label of a constant text (a literal, a table's): interned once per worker, found by address after that. */
+label worker_label(struct worker *w, const char *constant);
+
+bool worker_is_draining(const struct worker *w);
+struct loop *worker_loop(struct worker *w);
+size_t worker_service_count(const struct worker *w);
+struct service *worker_service_at(const struct worker *w, size_t i);
+
+#endif

@@ -1,0 +1,12 @@
+/* What loop.c, task.c and sock.c need of each other. */
+#ifndef HESTIA_LOOP_TASK_PRIVATE_H
+#define HESTIA_LOOP_TASK_PRIVATE_H
+
+#include "loop/task.h"
+
+void task_run(struct task *t);   /* from the loop's own stack */
+void tasks_free(struct loop *l); /* the pooled ones */
+/* Drops what is left of this turn's events for a watch whose descriptor is closed anyway. */
+void watch_forget(struct loop *l, struct watch *w);
+
+#endif

@@ -1,0 +1,255 @@
+/* Reload and drain. Control thread, except worker_message_arrived and worker_idle. */
+#include "main/control.h"
+
+#include "base/mem.h"
+
+#include <signal.h>
+
+enum { CANCEL_GRACE_MS = 2000 };
+
+/* ---- telling the workers -------------------------------------------------------------------------------- */
+
+struct worker_message {
+    struct message message;
+    struct worker *worker;
+    void (*act)(struct worker *w);
+    struct snapshot *snapshot;
+};
+
+static void worker_message_arrived(struct message *m)
+{
+    struct worker_message *wm = CONTAINER_OF(m, struct worker_message, message);
+    if (wm->snapshot) {
+        worker_use_snapshot(wm->worker, wm->snapshot);
+        snapshot_unref(wm->snapshot);
+    } else {
+        wm->act(wm->worker);
+    }
+    mem_free(wm);
+}
+
+static void worker_tell(struct worker *w, void (*act)(struct worker *w), struct snapshot *snapshot)
+{
+    struct worker_message *wm = mem_alloc(sizeof *wm);
+    REQUIRE(wm); /* a worker that misses a reload or a drain would be worse than an end */
+    wm->message.on_arrival = worker_message_arrived;
+    wm->worker = w;
+    wm->act = act;
+    wm->snapshot = snapshot ? snapshot_ref(snapshot) : NULL;
+    loop_post(w->loop, &wm->message);
+}
+
+static void workers_tell(struct control *c, void (*act)(struct worker *w), struct snapshot *snapshot)
+{
+    for (size_t i = 0; i < c->gateway.worker_count; i++)
+        worker_tell(c->gateway.workers[i], act, snapshot);
+}
+
+/* ---- reload --------------------------------------------------------------------------------------------- */
+
+void control_log_findings(const struct findings *findings)
+{
+    for (size_t i = 0; i < findings->count; i++) {
+        const struct finding *f = &findings->list[i];
+        struct log_line l;
+        enum log_level level = f->severity == SEVERITY_ERROR     ? LOG_ERROR
+                               : f->severity == SEVERITY_WARNING ? LOG_WARNING
+                                                                 : LOG_INFO;
+        const char *event = f->severity == SEVERITY_ERROR     ? "config_error"
+                            : f->severity == SEVERITY_WARNING ? "config_warning"
+                                                              : "config_notice";
+        if (!log_begin(&l, level, event, "%.*s", STR_ARG(f->message)))
+            continue;
+        json_key_str(&l.json, "where", f->where);
+        json_key_str(&l.json, "key", f->key);
+        log_end(&l);
+    }
+}
+
+void control_log_level(const struct control *c, const struct config *config)
+{
+    if (!c->log_level_forced)
+        log_set_level(config->monitoring.log_level_set ? config->monitoring.log_level : LOG_INFO);
+}
+
+static void count_reload(struct control *c, bool good)
+{
+    metric_add(c->metrics, METRIC_CONFIG_RELOADS, LABELS(label_intern(good ? STR("ok") : STR("failed"))), 1);
+    if (good)
+        metric_gauge_set(c->metrics, METRIC_CONFIG_RELOAD_TIME, LABELS(0), clock_wall_us() / 1000000);
+}
+
+static void files_changed(struct file_watch *f)
+{
+    control_reload(CONTAINER_OF(f, struct control, files), "file change");
+}
+
+static enum err files_watch(struct control *c)
+{
+    const char *paths[64];
+    int count = 0;
+    for (size_t i = 0; i < c->config->files.count && count < (int)COUNT_OF(paths); i++)
+        paths[count++] = c->config->files.items[i].p; /* arena_str: terminated */
+    if (c->files_open)
+        file_watch_close(&c->files);
+    c->files_open = false;
+    if (!count)
+        return OK;
+    c->files.on_change = files_changed;
+    TRY(file_watch_open(c->loop, &c->files, paths, count));
+    c->files_open = true;
+    return OK;
+}
+
+/* What the process was started with cannot change under it. */
+static void warn_about_fixed_keys(const struct config *old, const struct config *new)
+{
+    if (old->process_fingerprint.n && !str_eq(old->process_fingerprint, new->process_fingerprint))
+        log_event(LOG_WARNING, "config_restart_needed",
+                  "server.listen, server.workers or another key that needs a restart has changed; restart to apply it");
+}
+
+static enum err config_apply(struct control *c, struct config *config, struct error *error)
+{
+    TRY(services_apply(c->services, config));
+    struct snapshot *snapshot = snapshot_new(config, c->services, error);
+    if (!snapshot) {
+        enum err ignored = services_apply(c->services, c->config); /* back to what was */
+        (void)ignored;
+        return error->err;
+    }
+    workers_tell(c, NULL, snapshot);
+    snapshot_unref(snapshot);
+    return OK;
+}
+
+static bool reload(struct control *c, struct findings *findings, struct error *error)
+{
+    struct config *config = config_load(&c->sources, findings);
+    control_log_findings(findings);
+    if (!config) {
+        error_set(error, ERR_CONFIG, "%zu errors in the configuration", findings->errors);
+        return false;
+    }
+    if (config_apply(c, config, error) != OK) {
+        config_unref(config);
+        return false;
+    }
+    warn_about_fixed_keys(c->config, config);
+    control_log_level(c, config);
+    config_unref(c->config);
+    c->config = config;
+    if (files_watch(c) != OK)
+        log_event(LOG_WARNING, "config_watch_failed", "the configuration files cannot be watched; SIGHUP reloads");
+    return true;
+}
+
+void control_reload(struct control *c, const char *cause)
+{
+    struct findings findings = {0};
+    struct error error = {.err = ERR_NOMEM};
+    if (c->phase != CONTROL_RUNNING)
+        return;
+    bool good = reload(c, &findings, &error);
+    count_reload(c, good);
+    if (good)
+        log_event(LOG_INFO, "config_reloaded", "Configuration reloaded (%s)", cause);
+    else
+        log_event(LOG_ERROR, "config_reload_failed", "The old configuration stays in force (%s): %s", cause,
+                  error_text(&error));
+    findings_free(&findings);
+}
+
+/* ---- drain ---------------------------------------------------------------------------------------------- */
+
+static void workers_stopped(void *argument)
+{
+    struct control *c = argument;
+    workers_tell(c, worker_stop, NULL);
+    loop_stop(c->loop);
+}
+
+static void stop_services(struct control *c)
+{
+    if (c->phase == CONTROL_STOPPING)
+        return;
+    c->phase = CONTROL_STOPPING;
+    timer_off(&c->drain_timer);
+    services_drain(c->services);
+    services_stop_all(c->services, workers_stopped, c);
+}
+
+static void cancel_all(struct control *c)
+{
+    if (c->phase >= CONTROL_CANCELLING)
+        return;
+    c->phase = CONTROL_CANCELLING;
+    services_drain(c->services);
+    workers_tell(c, worker_cancel_all, NULL);
+    timer_set(c->loop, &c->drain_timer, clock_after(c->loop->now, CANCEL_GRACE_MS));
+}
+
+static void drain_due(struct timer *timer)
+{
+    struct control *c = CONTAINER_OF(timer, struct control, drain_timer);
+    if (c->phase == CONTROL_DRAINING) {
+        log_event(LOG_WARNING, "gateway_drain_timeout", "The drain deadline has passed; open requests are cut");
+        cancel_all(c);
+    } else {
+        stop_services(c);
+    }
+}
+
+static void worker_idle_arrived(struct message *m)
+{
+    struct worker *w = CONTAINER_OF(m, struct worker, idle_message);
+    struct control *c = CONTAINER_OF(w->gateway, struct control, gateway);
+    atomic_store(&w->idle_posted, false);
+    if (atomic_load(&c->gateway.connections) <= 0)
+        stop_services(c);
+}
+
+/* Worker thread: its last connection has gone. A message that is still under way will see that, too. */
+static void worker_idle(struct gateway *g, struct worker *w)
+{
+    if (atomic_exchange(&w->idle_posted, true))
+        return;
+    w->idle_message.on_arrival = worker_idle_arrived;
+    loop_post(g->control, &w->idle_message);
+}
+
+void control_drain(struct control *c)
+{
+    if (c->phase != CONTROL_RUNNING) {
+        log_event(LOG_WARNING, "gateway_stop_now", "Second signal: stopping at once");
+        cancel_all(c);
+        stop_services(c);
+        return;
+    }
+    c->phase = CONTROL_DRAINING;
+    log_event(LOG_INFO, "gateway_drain", "Draining: no new requests; %lld connections open, at most %llu s",
+              (long long)atomic_load(&c->gateway.connections),
+              (unsigned long long)(c->config->server.drain_ms / 1000));
+    c->drain_timer.on_due = drain_due;
+    timer_set(c->loop, &c->drain_timer, clock_after(c->loop->now, c->config->server.drain_ms));
+    workers_tell(c, worker_drain, NULL);
+}
+
+/* ---- signals -------------------------------------------------------------------------------------------- */
+
+static void on_signal(struct signals *s, int number)
+{
+    struct control *c = CONTAINER_OF(s, struct control, signals);
+    if (number == SIGHUP)
+        control_reload(c, "SIGHUP");
+    else if (number == SIGTERM || number == SIGINT)
+        control_drain(c);
+}
+
+enum err control_watch(struct control *c)
+{
+    c->signals.on_signal = on_signal;
+    c->gateway.on_worker_idle = worker_idle;
+    TRY(signals_open(c->loop, &c->signals));
+    return files_watch(c);
+}

@@ -1,0 +1,39 @@
+/*
+ * The control thread: the one owner of services and configuration. Reload, drain and the children's life happen here; it runs on
+ * the process's main thread.
+ */
+#ifndef HESTIA_MAIN_CONTROL_H
+#define HESTIA_MAIN_CONTROL_H
+
+#include "gateway/worker.h"
+#include "loop/thread.h"
+
+struct control {
+    struct loop *loop;
+    struct shepherd *shepherd;
+    struct services *services;
+    struct gateway gateway;
+    struct config_sources sources;
+    struct config *config;
+    struct signals signals;
+    struct file_watch files;
+    bool files_open;
+    bool log_level_forced; /* by the command line */
+    struct metric_set *metrics;
+    struct timer drain_timer;
+    size_t idle_workers;
+    enum { CONTROL_RUNNING, CONTROL_DRAINING, CONTROL_CANCELLING, CONTROL_STOPPING } phase;
+};
+
+/* Reads the configuration again and passes it to the workers; on an error everything stays as it is. */
+void control_reload(struct control *c, const char *cause);
+/* First call: stop taking requests, finish what runs, stop the children, end the loop. Second call: at once. */
+void control_drain(struct control *c);
+/* Signals and the file watch. */
+enum err control_watch(struct control *c) MUST_CHECK;
+/* Log level as the configuration says, unless the command line did. */
+void control_log_level(const struct control *c, const struct config *config);
+/* Every finding as a log line. */
+void control_log_findings(const struct findings *findings);
+
+#endif

@@ -1,0 +1,259 @@
+/* `hestia serve`: from the command line to running workers, and back. Main thread. */
+#include "admin/admin.h"
+#include "base/mem.h"
+#include "config/report.h"
+#include "gateway/exchange.h"
+#include "loop/offload.h"
+#include "main/cli.h"
+#include "main/control.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum { WORKERS_MAX = 256, LISTEN_MAX = 16 };
+
+struct boot {
+    struct control control;
+    char executable[4096];
+    struct address bound[LISTEN_MAX];
+    size_t bound_count;
+    struct worker *workers[WORKERS_MAX];
+};
+
+static int fail(const char *why)
+{
+    fprintf(stderr, "hestia: %s\n", why);
+    return EXIT_FAILED;
+}
+
+/* ---- configuration -------------------------------------------------------------------------------------- */
+
+static bool options_apply(struct control *c, const struct cli_options *options)
+{
+    enum log_level level;
+    if (options->log_format && strcmp(options->log_format, "text") != 0 && strcmp(options->log_format, "json") != 0) {
+        fprintf(stderr, "hestia: --log-format is json or text\n");
+        return false;
+    }
+    log_set_text(options->log_format && strcmp(options->log_format, "text") == 0);
+    if (options->log_level) {
+        if (!log_level_parse(str_from_c(options->log_level), &level)) {
+            fprintf(stderr, "hestia: --log-level is DEBUG, INFO, WARNING or ERROR\n");
+            return false;
+        }
+        log_set_level(level);
+        c->log_level_forced = true;
+    }
+    if (options->approach && strcmp(options->approach, "none") != 0 && strcmp(options->approach, "proxy") != 0) {
+        fprintf(stderr, "hestia: --approach is none or proxy\n");
+        return false;
+    }
+    return true;
+}
+
+static bool config_read(struct boot *b, const struct cli_options *options)
+{
+    struct control *c = &b->control;
+    struct findings findings = {0};
+    ssize_t n = readlink("/proc/self/exe", b->executable, sizeof b->executable - 1);
+    b->executable[n > 0 ? n : 0] = '\0';
+    c->sources = (struct config_sources){
+        .files = options->files,
+        .file_count = options->file_count,
+        .environment = (const char *const *)environ,
+        .listen = options->listen,
+        .listen_count = options->listen_count,
+        .executable = b->executable,
+    };
+    c->config = config_load(&c->sources, &findings);
+    if (c->config) {
+        control_log_level(c, c->config);
+        control_log_findings(&findings);
+    } else {
+        struct buf out = BUF(0);
+        findings_write(&findings, &out);
+        fwrite(out.p, 1, out.n, stderr);
+        buf_free(&out);
+    }
+    findings_free(&findings);
+    return c->config != NULL;
+}
+
+/* ---- listeners and workers ------------------------------------------------------------------------------ */
+
+/* A plain bind first: with SO_REUSEPORT alone a second gateway on the same port would succeed silently. */
+static enum err probe(struct boot *b, struct error *error)
+{
+    const struct strs *listen = &b->control.config->server.listen;
+    for (size_t i = 0; i < listen->count && i < LISTEN_MAX; i++) {
+        int fd;
+        if (str_starts(listen->items[i], STR("unix:"))) {
+            address_parse(listen->items[i], &b->bound[b->bound_count++]);
+            continue;
+        }
+        TRY(listener_bind(listen->items[i], false, &fd, &b->bound[b->bound_count], error));
+        b->bound_count++;
+        close(fd);
+    }
+    return OK;
+}
+
+/* Each worker has its own listening socket for TCP; a Unix socket is one, shared. */
+static enum err listen_for_worker(struct boot *b, int *shared, int *fds, struct error *error)
+{
+    for (size_t i = 0; i < b->bound_count; i++) {
+        char text[160];
+        struct address bound;
+        struct str where = address_format(&b->bound[i], true, text, sizeof text);
+        if (b->bound[i].storage.ss_family != AF_UNIX) {
+            TRY(listener_bind(where, true, &fds[i], &bound, error));
+            continue;
+        }
+        if (shared[i] < 0)
+            TRY(listener_bind(where, false, &shared[i], &bound, error));
+        fds[i] = dup(shared[i]);
+        if (fds[i] < 0)
+            return error_set(error, ERR_IO, "out of file descriptors");
+    }
+    return OK;
+}
+
+static enum err workers_make(struct boot *b, struct snapshot *snapshot, struct error *error)
+{
+    struct gateway *g = &b->control.gateway;
+    uint64_t wanted = b->control.config->server.workers;
+    size_t count = MIN(wanted ? wanted : (uint64_t)thread_core_count(), (uint64_t)WORKERS_MAX);
+    int shared[LISTEN_MAX];
+    for (size_t i = 0; i < LISTEN_MAX; i++)
+        shared[i] = -1;
+    g->workers = b->workers;
+    for (uint32_t i = 0; i < count; i++) {
+        int fds[LISTEN_MAX];
+        TRY(listen_for_worker(b, shared, fds, error));
+        g->workers[i] = worker_new(g, i, snapshot, fds, b->bound_count, error);
+        if (!g->workers[i])
+            return error->err;
+        g->worker_count++;
+    }
+    for (size_t i = 0; i < LISTEN_MAX; i++)
+        if (shared[i] >= 0)
+            close(shared[i]);
+    return OK;
+}
+
+static void log_start(const struct boot *b)
+{
+    struct log_line l;
+    char text[160];
+    if (!log_begin(&l, LOG_WARNING, "gateway_start", "Hestia Gateway starting up"))
+        return;
+    json_key_array(&l.json, "listen");
+    for (size_t i = 0; i < b->bound_count; i++)
+        json_str(&l.json, address_format(&b->bound[i], true, text, sizeof text));
+    json_end(&l.json);
+    json_key_i64(&l.json, "pid", getpid());
+    json_key_c(&l.json, "version", HESTIA_VERSION);
+    json_key_u64(&l.json, "workers", b->control.gateway.worker_count);
+    json_key_object(&l.json, "metadata");
+    json_key_c(&l.json, "log_level", log_level_name(log_threshold));
+    json_key_bool(&l.json, "debug_enabled", log_enabled(LOG_DEBUG));
+    log_end(&l);
+}
+
+/* ---- up and down ---------------------------------------------------------------------------------------- */
+
+static enum err boot(struct boot *b, struct error *error)
+{
+    static const struct api_route *const tables[] = {gateway_routes, admin_routes};
+    struct control *c = &b->control;
+    error_set(error, ERR_NOMEM, "out of memory");
+    c->gateway.route_tables = tables;
+    c->gateway.route_table_count = COUNT_OF(tables);
+    c->loop = loop_new();
+    c->metrics = metric_set_new();
+    if (!c->loop || !c->metrics)
+        return ERR_NOMEM;
+    c->loop->metrics = c->metrics;
+    c->gateway.control = c->loop;
+    TRY(shepherd_attach(c->shepherd, c->loop));
+    c->services = services_new(c->loop, c->shepherd);
+    if (!c->services)
+        return ERR_NOMEM;
+    TRY(services_apply(c->services, c->config));
+    struct snapshot *snapshot = snapshot_new(c->config, c->services, error);
+    if (!snapshot)
+        return error->err;
+    enum err err = probe(b, error);
+    if (err == OK)
+        err = workers_make(b, snapshot, error);
+    snapshot_unref(snapshot);
+    TRY(err);
+    TRY(control_watch(c));
+    for (size_t i = 0; i < c->gateway.worker_count; i++)
+        TRY(worker_start(c->gateway.workers[i]));
+    return OK;
+}
+
+static void sockets_remove(const struct boot *b)
+{
+    char text[160];
+    for (size_t i = 0; i < b->bound_count; i++)
+        if (b->bound[i].storage.ss_family == AF_UNIX) {
+            address_format(&b->bound[i], true, text, sizeof text);
+            unlink(text + strlen("unix:"));
+        }
+}
+
+static void shut_down(struct boot *b)
+{
+    struct control *c = &b->control;
+    for (size_t i = 0; i < c->gateway.worker_count; i++)
+        if (c->gateway.workers[i]->running)
+            pthread_join(c->gateway.workers[i]->thread, NULL);
+    sockets_remove(b);
+    if (c->files_open)
+        file_watch_close(&c->files);
+    for (size_t i = 0; i < c->gateway.worker_count; i++)
+        worker_free(c->gateway.workers[i]);
+    services_free(c->services);
+    config_unref(c->config);
+    timer_remove(c->loop, &c->drain_timer);
+    offload_stop();
+    shepherd_end(c->shepherd); /* while the loop that watches it is there */
+    loop_free(c->loop);
+    origins_free();
+    log_event(LOG_INFO, "gateway_stop", "Hestia Gateway stopped");
+    log_writer_stop();
+}
+
+int serve_main(const struct cli_options *options)
+{
+    static struct boot b;
+    struct error error = {.err = OK};
+    b.control.shepherd = shepherd_fork(); /* before any thread */
+    if (!b.control.shepherd)
+        return fail("cannot start the process that looks after the services' children");
+    signals_block();
+    files_raise_limit();
+    if (!options_apply(&b.control, options)) {
+        shepherd_end(b.control.shepherd);
+        return EXIT_USAGE;
+    }
+    if (!config_read(&b, options)) {
+        shepherd_end(b.control.shepherd);
+        return EXIT_FAILED;
+    }
+    if (boot(&b, &error) != OK) {
+        shepherd_end(b.control.shepherd);
+        return fail(error_text(&error));
+    }
+    if (log_writer_start() != OK)
+        return fail("cannot start the log writer");
+    log_start(&b);
+    loop_run(b.control.loop);
+    shut_down(&b);
+    return EXIT_OK;
+}
