@@ -148,9 +148,12 @@ def seconds_of(timestamp):
     return datetime.datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp()
 
 
-def inversions(order):
-    """How often a request left the queue before one that had been sent earlier, counting neighbours."""
-    return sum(a > b for a, b in zip(order, order[1:]))
+def displaced(arrived, left):
+    """How many requests left the queue at another place than the one at which they had entered it.
+
+    Sending order is not arrival order: the connections are spread over several workers, which read them at the same time.
+    """
+    return sum(a != b for a, b in zip(arrived, left)) + abs(len(arrived) - len(left))
 
 
 def start_gateway_files(directory, options, port, service):
@@ -185,7 +188,9 @@ def run(options, directory):
     answered = sorted(c.answered_at for c in clients if c.answered_at)
     events = log_events(directory / "output.log")
     ready_log = [e for e in events if e.get("event_type") == "service_ready"]
-    order = [e.get("request_id") for e in events if e.get("event_type") == "request_dequeued"]
+    arrived, left = (
+        [e.get("request_id") for e in events if e.get("event_type") == event] for event in ("request_queued", "request_dequeued")
+    )
     result = {
         "clients": options.clients,
         "load_time_s": options.load_time,
@@ -195,8 +200,8 @@ def run(options, directory):
         "first_answer_after_ready_ms": ms(answered[0] - watch.ready_at) if answered and watch.ready_at else None,
         "ready_known_to_ms": ms(watch.uncertainty) if watch.uncertainty else None,
         "last_answer_after_ready_ms": ms(answered[-1] - watch.ready_at) if answered and watch.ready_at else None,
-        "dequeued": len(order),
-        "out_of_order": inversions([o for o in order if o]),
+        "dequeued": len(left),
+        "out_of_order": displaced(arrived, left),
         "rss_before_kib": before,
         "rss_holding_kib": held,
         "rss_peak_kib": peak,

@@ -28,32 +28,44 @@ packages_install() {
     fi
     missing=$(packages_missing "$@")
     [ -n "$missing" ] || return 0
+    by_hand="apt-get update && apt-get install -y --no-install-recommends ${missing% }"
     if [ "$(id -u)" -eq 0 ]; then
         as_root=
     elif command -v sudo >/dev/null 2>&1; then
         as_root=sudo
     else
-        die "These packages are missing, and there is neither root nor sudo to install them. Please run:
-    apt-get update && apt-get install -y --no-install-recommends $missing"
+        die "These packages are missing, and there is neither root nor sudo to install them. Please run as root:
+    $by_hand"
     fi
     say "Installing: $missing"
-    # Unquoted on purpose: a list of words, and possibly no sudo.
-    $as_root apt-get update -q >&2 || die "apt-get update failed"
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing >&2 ||
-        die "apt-get install failed"
+    packages_fetch || die "They could not be installed. Please see to it that this works, as root:
+    $by_hand"
 }
 
-# build_configure FOLDER MESON-OPTIONS...: makes a build folder once, and again when the options change.
+# A strict umask of the caller must not become that of system files; a machine that has just started may still be
+# installing its own updates; an update can fail for a source that has nothing to do with us.
+packages_fetch() (
+    umask 022
+    # Unquoted on purpose: possibly no sudo, and a list of words.
+    $as_root true || return 1
+    $as_root apt-get update -q >&2 || say "apt-get update failed; trying with the lists that are there."
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+        -o DPkg::Lock::Timeout=300 $missing >&2
+)
+
+# build_configure FOLDER MESON-OPTIONS...: makes a build folder once, and again when the options or the checkout's
+# place change.
 build_configure() {
     folder=$1
     shift
     stamp=$root/$folder/.options
-    if [ -f "$root/$folder/build.ninja" ] && [ "$(cat "$stamp" 2>/dev/null)" = "${CC:-cc} $*" ]; then
+    options="${CC:-cc} $* in $root"
+    if [ -f "$root/$folder/build.ninja" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$options" ]; then
         return 0
     fi
     rm -rf "${root:?}/$folder"
     meson setup "$root/$folder" "$root" "$@" >&2 || return 1
-    printf '%s' "${CC:-cc} $*" >"$stamp"
+    printf '%s' "$options" >"$stamp"
 }
 
 # The system's Python, not one that a version manager put in front of it.
@@ -64,9 +76,10 @@ python_find() {
     return 1
 }
 
-# .venv with the pinned packages of tests/py/requirements.txt; again when that list changes.
+# .venv with the pinned packages of tests/py/requirements.txt; again when that list, the checkout's place or the
+# system's Python changes.
 venv_install() {
-    wanted=$(cksum <"$root/tests/py/requirements.txt")
+    wanted="$(cksum <"$root/tests/py/requirements.txt") in $root, $("$(python_find)" --version)"
     [ "$(cat "$root/.venv/.installed" 2>/dev/null)" = "$wanted" ] && return 0
     say "Setting up .venv"
     rm -rf "$root/.venv"

@@ -40,24 +40,6 @@ bool buf_reserve(struct buf *b, size_t n)
     return true;
 }
 
-void buf_add(struct buf *b, const void *bytes, size_t n)
-{
-    if (n == 0 || !buf_reserve(b, n))
-        return;
-    memcpy(b->p + b->n, bytes, n);
-    b->n += n;
-}
-
-void buf_add_str(struct buf *b, struct str s)
-{
-    buf_add(b, s.p, s.n);
-}
-
-void buf_add_c(struct buf *b, const char *text)
-{
-    buf_add(b, text, strlen(text));
-}
-
 void buf_add_char(struct buf *b, char c)
 {
     buf_add(b, &c, 1);

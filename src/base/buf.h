@@ -25,9 +25,6 @@ void buf_free(struct buf *b);
 void buf_clear(struct buf *b);
 /* Room for n more bytes; false records the error. */
 bool buf_reserve(struct buf *b, size_t n);
-void buf_add(struct buf *b, const void *bytes, size_t n);
-void buf_add_str(struct buf *b, struct str s);
-void buf_add_c(struct buf *b, const char *text);
 void buf_add_char(struct buf *b, char c);
 void buf_add_u64(struct buf *b, uint64_t value);
 void buf_addf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);
@@ -37,6 +34,25 @@ void buf_consume(struct buf *b, size_t n);
 void buf_truncate(struct buf *b, size_t n);
 /* The content with a terminating NUL behind it (not counted in n); "" when empty or failed. */
 const char *buf_c(struct buf *b);
+
+/* Inline, because heads are made of many short literals: the compiler knows their length. */
+static inline void buf_add(struct buf *b, const void *bytes, size_t n)
+{
+    if (n == 0 || (UNLIKELY(b->err != OK || b->cap - b->n < n) && !buf_reserve(b, n)))
+        return;
+    memcpy(b->p + b->n, bytes, n);
+    b->n += n;
+}
+
+static inline void buf_add_str(struct buf *b, struct str s)
+{
+    buf_add(b, s.p, s.n);
+}
+
+static inline void buf_add_c(struct buf *b, const char *text)
+{
+    buf_add(b, text, strlen(text));
+}
 
 static inline struct str buf_str(const struct buf *b)
 {

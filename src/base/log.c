@@ -13,7 +13,7 @@ enum log_level log_threshold = LOG_INFO;
 static log_sink *sink_now;
 static bool text_format;
 
-static const char *const level_names[] = {"DEBUG", "INFO", "WARNING", "ERROR"};
+static const char *const level_names[] = {"DEBUG", "INFO", "WARNING", "ERROR", "INFO"};
 
 const char *log_level_name(enum log_level level)
 {
@@ -38,7 +38,7 @@ void log_set_level(enum log_level level)
 
 void log_set_sink(log_sink *sink)
 {
-    sink_now = sink;
+    __atomic_store_n(&sink_now, sink, __ATOMIC_RELEASE);
 }
 
 void log_set_text(bool text)
@@ -104,13 +104,14 @@ bool log_begin(struct log_line *l, enum log_level level, const char *event_type,
 
 void log_end(struct log_line *l)
 {
+    log_sink *sink = __atomic_load_n(&sink_now, __ATOMIC_ACQUIRE);
     while (l->json.depth)
         json_end(&l->json);
     if (text_format && l->text.n > 3 && memcmp(l->text.p + l->text.n - 3, " {}", 3) == 0)
         buf_truncate(&l->text, l->text.n - 3);
     buf_add_char(&l->text, '\n');
     if (buf_err(&l->text) == OK)
-        (sink_now ? sink_now : sink_stdout)(buf_str(&l->text));
+        (sink ? sink : sink_stdout)(buf_str(&l->text));
     buf_free(&l->text);
 }
 

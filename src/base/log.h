@@ -14,7 +14,8 @@
 
 #include "base/json.h"
 
-enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
+/* LOG_ALWAYS passes every threshold and is shown as INFO: for the line that says where Hestia listens. */
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR, LOG_ALWAYS };
 
 struct log_line {
     struct buf text;

@@ -200,7 +200,7 @@ static void test_label_sets_are_bounded(void **state)
 /* Last: it uses up all label values. */
 static void test_label_values_are_bounded(void **state)
 {
-    char text[16];
+    char text[32];
     label l = 0;
     for (int i = 0; i < 5000; i++) {
         snprintf(text, sizeof text, "value %d", i);

@@ -100,6 +100,8 @@ static void url_decode(struct decoder *d, const struct field *f, const struct no
         decode_report(d, SEVERITY_ERROR, n, NULL, "%s", error_text(&error));
         return;
     }
+    if (url_has_query(&parsed) && !(f->flags & F_QUERY))
+        decode_report(d, SEVERITY_ERROR, n, NULL, "the URL must not have a query");
     if (base && !later)
         memcpy(base + f->url_at, &parsed, sizeof parsed);
 }

@@ -39,6 +39,7 @@ enum {
     F_KEEP_PORT = 1 << 1, /* ${PORT} is replaced at each start, not now */
     F_SECRET = 1 << 2,    /* never shown */
     F_REQUIRED = 1 << 3,
+    F_QUERY = 1 << 5,   /* a URL that is asked for itself: it may have a query */
     F_UNBOUND = 1 << 4, /* the table has a struct, this field has no place in it yet */
 };
 

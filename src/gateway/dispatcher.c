@@ -223,21 +223,46 @@ static enum err lease_and_ask(struct task *t, struct dispatch *d)
 
 /* ---- wrapping the answer -------------------------------------------------------------------------------- */
 
-static void write_headers(struct json *j, struct arena *arena, struct str fields)
+static struct str lower_copy(struct arena *arena, struct str s)
 {
-    json_key_object(j, "headers");
+    char *lower = arena_alloc(arena, s.n + 1);
+    for (size_t i = 0; lower && i < s.n; i++)
+        lower[i] = char_lower(s.p[i]);
+    return str_make(lower, lower ? s.n : 0); /* terminated: the arena's memory is zeroed */
+}
+
+/* Values by name in lower case; those of a name that is repeated are joined. */
+static enum err gather_headers(struct map *headers, struct arena *arena, struct str fields)
+{
     while (fields.n) {
         struct str line = str_cut(&fields, '\n');
-        struct str value = line;
-        struct str name = str_cut(&value, ':');
-        char *lower = arena_c(arena, name);
-        for (size_t i = 0; lower && i < name.n; i++)
-            lower[i] = char_lower(lower[i]);
-        value = str_trim(str_first(value, str_find(value, '\r')));
-        if (lower)
-            json_key_str(j, lower, value);
+        struct str name = lower_copy(arena, str_cut(&line, ':'));
+        struct str value = str_trim(str_first(line, str_find(line, '\r')));
+        struct str *known = map_get(headers, name);
+        if (known) {
+            *known = arena_printf(arena, "%.*s, %.*s", STR_ARG(*known), STR_ARG(value));
+            continue;
+        }
+        known = arena_alloc(arena, sizeof *known);
+        if (!known || !name.p)
+            return ERR_NOMEM;
+        *known = value;
+        TRY(map_put(headers, name, known));
+    }
+    return OK;
+}
+
+static enum err write_headers(struct json *j, struct arena *arena, struct str fields)
+{
+    struct map headers CLEANUP(map_free) = {0};
+    TRY(gather_headers(&headers, arena, fields));
+    json_key_object(j, "headers");
+    MAP_EACH(entry, &headers)
+    {
+        json_key_str(j, entry->key.p, *(const struct str *)entry->value);
     }
     json_end(j);
+    return OK;
 }
 
 static void write_body(struct json *j, const struct fetch *f)
@@ -255,17 +280,18 @@ static void write_body(struct json *j, const struct fetch *f)
         json_put_null(j);
 }
 
-static void write_answer(struct buf *out, struct dispatch *d)
+static enum err write_answer(struct buf *out, struct dispatch *d)
 {
     struct json j = json_to(out);
     json_put_object(&j);
     json_key_i64(&j, "status", d->fetch.status);
-    write_headers(&j, &d->call->request->arena, buf_str(&d->fetch.response_fields));
+    TRY(write_headers(&j, &d->call->request->arena, buf_str(&d->fetch.response_fields)));
     write_body(&j, &d->fetch);
     json_end(&j);
+    return OK;
 }
 
-static void write_failure(struct buf *out, const struct error *error, enum err err)
+static enum err write_failure(struct buf *out, const struct error *error, enum err err)
 {
     struct json j = json_to(out);
     json_put_object(&j);
@@ -278,6 +304,7 @@ static void write_failure(struct buf *out, const struct error *error, enum err e
     json_key_c(&j, "code", err_row(err)->code);
     json_end(&j);
     json_end(&j);
+    return OK;
 }
 
 static enum err dispatch_run(struct task *t, struct api_call *call, struct response *response)
@@ -289,10 +316,11 @@ static enum err dispatch_run(struct task *t, struct api_call *call, struct respo
     if (err == ERR_CANCELLED)
         return err;
     if (err == OK)
-        write_answer(&out, &d);
+        err = write_answer(&out, &d);
     else
-        write_failure(&out, &call->error, err);
-    err = buf_err(&out);
+        err = write_failure(&out, &call->error, err);
+    if (err == OK)
+        err = buf_err(&out);
     if (err == OK)
         response->body = arena_str(&call->request->arena, buf_str(&out));
     buf_free(&out);

@@ -6,6 +6,8 @@
 
 #include "base/mem.h"
 
+#include <stdio.h>
+
 enum { FREE_EXCHANGES_MAX = 256 };
 
 /* ---- answers that come from us -------------------------------------------------------------------------- */
@@ -100,30 +102,46 @@ static enum err lease_take(struct task *t, struct exchange *x)
 }
 
 /* A truncated stream must not look complete; an event stream is told why first (http.md 3.2). */
-static void break_off(struct exchange *x)
+static void break_off(struct exchange *x, enum err err)
 {
     struct relay *r = &x->relay;
-    static const char event[] = "event: error\ndata: {\"error\":{\"message\":\"the upstream broke off\","
-                                "\"type\":\"server_error\",\"param\":null,\"code\":\"upstream_truncated\"}}\n\n";
+    const struct err_row *row = err_row(err);
+    char event[256];
+    int length = snprintf(event, sizeof event,
+                          "event: error\ndata: {\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,"
+                          "\"code\":\"%s\"}}\n\n",
+                          row->text, row->type, row->code);
     bool framed = r->emit == EMIT_CHUNKED || (r->body.framing.kind == BODY_CHUNKED && chunk_at_boundary(&r->body.chunked));
     x->conn->keep = false;
     x->conn->abort = true;
     if (!r->is_event_stream || !r->event_boundary || !framed || x->conn->out.pending.n)
         return;
     char size[20];
-    struct iovec parts[3] = {{size, chunk_head(sizeof event - 1, size)},
-                             {(void *)(uintptr_t)event, sizeof event - 1},
+    struct iovec parts[3] = {{size, chunk_head((size_t)length, size)},
+                             {event, (size_t)length},
                              {(void *)(uintptr_t) "\r\n", 2}};
     enum err ignored = outflow_sendv(&x->conn->out, parts, 3); /* the connection is given up in any case */
     (void)ignored;
     x->conn->abort = false; /* no reset: it could destroy the event; the missing last chunk tells the rest */
 }
 
+/* The drain deadline came, it was not the client that left. */
+static bool is_cut_by_drain(const struct exchange *x, enum err err)
+{
+    return err == ERR_CANCELLED && x->conn->server->draining && !conn_is_abandoned(x->conn);
+}
+
 static enum err tunnel(struct task *t, struct exchange *x)
 {
     x->conn->keep = false;
     x->relay.idle_ms = MAX(x->snapshot->settings.stream_idle_ms, (uint64_t)3600 * 1000);
-    return relay_tunnel(t, &x->relay);
+    enum err err = relay_tunnel(t, &x->relay);
+    if (!is_cut_by_drain(x, err))
+        return err;
+    if (frame_meter_may_close(&x->relay.frames) && x->conn->out.pending.n == 0)
+        err = outflow_send(&x->conn->out, STR("\x88\x02\x03\xe9")); /* close, 1001 */
+    (void)err; /* it ends in any case */
+    return ERR_DRAINING;
 }
 
 static enum err answer_relay(struct task *t, struct exchange *x)
@@ -145,8 +163,10 @@ static enum err answer_relay(struct task *t, struct exchange *x)
         request_discard_body(t, x->conn, &x->request);
         return OK;
     }
+    if (is_cut_by_drain(x, err))
+        err = ERR_DRAINING;
     if (err != ERR_CANCELLED)
-        break_off(x);
+        break_off(x, err);
     return err;
 }
 

@@ -93,6 +93,11 @@ static void add_via(struct buf *out, const struct head *h)
     buf_add_c(out, "1.1 hestia\r\n");
 }
 
+static bool wants_trailers(const struct head *request)
+{
+    return request->minor >= 1 && head_has_element(request, FIELD_TE, STR("trailers"));
+}
+
 static void add_request_framing(struct exchange *x, struct buf *out)
 {
     const struct head *h = &x->request.head;
@@ -103,6 +108,8 @@ static void add_request_framing(struct exchange *x, struct buf *out)
         buf_add_c(out, "Content-Length: 0\r\n");
     if (x->websocket)
         buf_add_c(out, "Connection: upgrade\r\nUpgrade: websocket\r\n");
+    else if (wants_trailers(h))
+        buf_add_c(out, "Connection: TE\r\nTE: trailers\r\n");
 }
 
 /* Services reached by name see the name they are known by; under /services they see their own. */
@@ -154,6 +161,7 @@ static enum err choose_framing(struct exchange *x, struct head *response, struct
         r->emit = EMIT_CHUNKED;
     }
     body_begin(&r->body, *framing, framing->kind == BODY_CHUNKED && !old_client);
+    r->body.chunked.keep_trailers = response->first[FIELD_TRAILER] && wants_trailers(&x->request.head);
     return OK;
 }
 

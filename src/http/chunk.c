@@ -1,6 +1,6 @@
 /*
- * The chunked coding (chunk.h): a state machine over single bytes, but for the data, which passes in spans. Called
- * by the body readers on the exchange's thread; pure.
+ * The chunked coding (chunk.h): a state machine over single bytes, but for the data, which passes in spans.
+ * Called by the body readers on the exchange's thread; pure.
  */
 #include "http/chunk.h"
 
@@ -131,9 +131,9 @@ static enum err step_extension(struct chunked *c, char byte, struct error *error
 static bool trailer_is_forbidden(const struct chunked *c)
 {
     static const bool forbidden[FIELD_COUNT] = {
-        [FIELD_AUTHORIZATION] = true,    [FIELD_CONNECTION] = true, [FIELD_CONTENT_ENCODING] = true,
-        [FIELD_CONTENT_LENGTH] = true,   [FIELD_COOKIE] = true,     [FIELD_HOST] = true,
-        [FIELD_KEEP_ALIVE] = true,       [FIELD_TE] = true,         [FIELD_TRAILER] = true,
+        [FIELD_AUTHORIZATION] = true,     [FIELD_CONNECTION] = true, [FIELD_CONTENT_ENCODING] = true,
+        [FIELD_CONTENT_LENGTH] = true,    [FIELD_COOKIE] = true,     [FIELD_HOST] = true,
+        [FIELD_KEEP_ALIVE] = true,        [FIELD_TE] = true,         [FIELD_TRAILER] = true,
         [FIELD_TRANSFER_ENCODING] = true, [FIELD_UPGRADE] = true,
     };
     return forbidden[field_id_find(str_make(c->name, c->name_length))];

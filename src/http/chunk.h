@@ -29,9 +29,9 @@ struct chunked {
 
 /* Consumes at most n bytes. *used: wire bytes eaten (less than n only at the end of the body); *kept: bytes
    at p to forward. `*done` when the last chunk and its trailers have passed. ERR_SYNTAX (bad size, bare LF,
-   bad field line, a trailer that is about framing, routing or authentication, …), ERR_LIMIT (> 16 digits or a chunk of 2^63
-   bytes, extensions > 256 per chunk or 16 KiB in all, trailers > 8 KiB). After an error *used and *kept tell how
-   far it was right; every later call fails too. */
+   bad field line, a trailer that is about framing, routing or authentication, …), ERR_LIMIT (> 16 digits or a
+   chunk of 2^63 bytes, extensions > 256 per chunk or 16 KiB in all, trailers > 8 KiB). After an error *used
+   and *kept tell how far it was right; every later call fails too. */
 enum err chunk_filter(struct chunked *c, char *p, size_t n, size_t *used, size_t *kept, bool *done,
                       struct error *error) MUST_CHECK;
 /* True between two chunks (after a chunk's CRLF, before the next size): where an event of our own may be put

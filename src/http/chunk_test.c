@@ -14,10 +14,19 @@ struct row {
     const char *all;    /* with both */
 };
 
-#define ROW(wire, data, frames, all) {wire, sizeof(wire) - 1, OK, data, frames, all}
+#define ROW(wire, data, frames, all)                                                                         \
+    {                                                                                                        \
+        wire, sizeof(wire) - 1, OK, data, frames, all                                                        \
+    }
 #define PLAIN(wire, data) ROW(wire, data, wire, wire)
-#define BAD(wire) {wire, sizeof(wire) - 1, ERR_SYNTAX, NULL, NULL, NULL}
-#define LONG(wire) {wire, sizeof(wire) - 1, ERR_LIMIT, NULL, NULL, NULL}
+#define BAD(wire)                                                                                            \
+    {                                                                                                        \
+        wire, sizeof(wire) - 1, ERR_SYNTAX, NULL, NULL, NULL                                                 \
+    }
+#define LONG(wire)                                                                                           \
+    {                                                                                                        \
+        wire, sizeof(wire) - 1, ERR_LIMIT, NULL, NULL, NULL                                                  \
+    }
 #define END "0\r\n\r\n"
 
 static const struct row rows[] = {
@@ -31,7 +40,8 @@ static const struct row rows[] = {
     PLAIN("5\r\n0\r\n\r\n\r\n" END, "0\r\n\r\n"),
     /* extensions */
     ROW("5;a\r\nhello\r\n" END, "hello", "5\r\nhello\r\n" END, "5\r\nhello\r\n" END),
-    ROW("5;a=b;c=\"d; \xff\"\r\nhello\r\n0;x=\"\"\r\n\r\n", "hello", "5\r\nhello\r\n" END, "5\r\nhello\r\n" END),
+    ROW("5;a=b;c=\"d; \xff\"\r\nhello\r\n0;x=\"\"\r\n\r\n", "hello", "5\r\nhello\r\n" END,
+        "5\r\nhello\r\n" END),
     ROW("1;a\r\nx\r\n1\r\ny\r\n2;b=c\r\nzz\r\n" END, "xyzz", "1\r\nx\r\n1\r\ny\r\n2\r\nzz\r\n" END,
         "1\r\nx\r\n1\r\ny\r\n2\r\nzz\r\n" END),
     BAD("5;\r\nhello\r\n" END),
@@ -54,6 +64,8 @@ static const struct row rows[] = {
     /* sizes */
     BAD("\r\nhello\r\n" END),
     BAD(";a\r\nhello\r\n" END),
+    BAD(";a\r\n\r\n"),
+    BAD("\r\n\r\n"),
     BAD(" 5\r\nhello\r\n" END),
     BAD("5 \r\nhello\r\n" END),
     BAD("5\t\r\nhello\r\n" END),
@@ -168,7 +180,8 @@ static void test_rows(void **state)
 /* They must not turn into a header when somebody merges them. */
 static void test_forbidden_trailers(void **state)
 {
-    static const char *const names[] = {"Content-Length", "TRANSFER-ENCODING", "host", "Trailer", "Connection"};
+    static const char *const names[] = {"Content-Length", "TRANSFER-ENCODING", "host", "Trailer",
+                                        "Connection"};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         struct buf wire = {0};
         buf_addf(&wire, "0\r\n%s: a\r\n\r\n", names[i]);
@@ -264,12 +277,8 @@ static void test_head(void **state)
     static const struct {
         uint64_t size;
         const char *want;
-    } heads[] = {{0, "0\r\n"},
-                 {9, "9\r\n"},
-                 {15, "f\r\n"},
-                 {16, "10\r\n"},
-                 {0x1a2b, "1a2b\r\n"},
-                 {UINT64_MAX, "ffffffffffffffff\r\n"}};
+    } heads[] = {{0, "0\r\n"},   {9, "9\r\n"},         {15, "f\r\n"},
+                 {16, "10\r\n"}, {0x1a2b, "1a2b\r\n"}, {UINT64_MAX, "ffffffffffffffff\r\n"}};
     char dst[20];
     for (size_t i = 0; i < COUNT_OF(heads); i++)
         CHECK_STR(str_make(dst, chunk_head(heads[i].size, dst)), heads[i].want, "head");
@@ -294,7 +303,8 @@ static void test_big(void **state)
     static const size_t steps[] = {1000, 4096, 65536, 1 << 20};
     for (size_t i = 0; i < COUNT_OF(steps); i++) {
         struct result plain = feed((struct chunked){0}, wire.p, wire.n, steps[i], steps[i]);
-        struct result framed = feed((struct chunked){.keep_frames = true}, wire.p, wire.n, steps[i], steps[i]);
+        struct result framed =
+            feed((struct chunked){.keep_frames = true}, wire.p, wire.n, steps[i], steps[i]);
         assert_true(plain.done && framed.done);
         assert_true(str_eq(buf_str(&plain.out), buf_str(&data)));
         assert_true(str_eq(buf_str(&framed.out), buf_str(&wire)));

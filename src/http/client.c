@@ -176,12 +176,12 @@ static struct upstream *idle_take(struct pool *p, const struct origin *origin)
 /* ---- connecting -----------------------------------------------------------------------------------------
  */
 
-static enum err connect_one(struct task *t, struct upstream *u, const struct address *to, uint64_t deadline,
-                            struct error *error)
+static enum err connect_one(struct task *t, struct upstream *u, const struct address *to, bool with_tls,
+                            uint64_t deadline, struct error *error)
 {
     char name[256];
     enum err err = sock_connect(t, &u->sock, to, deadline);
-    if (err == OK && u->origin->tls) {
+    if (err == OK && with_tls && u->origin->tls) {
         str_to_c(u->origin->url.host, name, sizeof name);
         error->why[0] = '\0';
         err = tls_connect(t, &u->sock, u->origin->tls, name, deadline, error);
@@ -209,14 +209,15 @@ static enum err addresses_of(struct task *t, const struct origin *origin, struct
                : error_set(error, ERR_DNS, "the socket path is too long: %.*s", STR_ARG(origin->url.host));
 }
 
-static enum err upstream_connect(struct task *t, struct upstream *u, uint64_t deadline, struct error *error)
+static enum err upstream_connect(struct task *t, struct upstream *u, bool with_tls, uint64_t deadline,
+                                 struct error *error)
 {
     struct addresses addresses;
     enum err err = addresses_of(t, u->origin, &addresses, deadline, error);
     if (err != OK)
         return err;
     for (int i = 0; i < addresses.count; i++) {
-        err = connect_one(t, u, &addresses.list[i], deadline, error);
+        err = connect_one(t, u, &addresses.list[i], with_tls, deadline, error);
         if (err == OK || err == ERR_CANCELLED || err == ERR_TIMEOUT)
             return err;
     }
@@ -244,6 +245,14 @@ struct upstream *upstream_take(struct task *t, struct pool *p, const struct orig
     return u;
 }
 
+static enum err unreachable(enum err err, struct error *error)
+{
+    if (err == ERR_CANCELLED || err == ERR_NOMEM)
+        return err;
+    error->err = ERR_UPSTREAM_UNREACHABLE; /* the sentence stays */
+    return ERR_UPSTREAM_UNREACHABLE;
+}
+
 enum err upstream_acquire(struct task *t, struct pool *p, const struct origin *origin, bool fresh,
                           uint64_t deadline, struct upstream **out, struct error *error)
 {
@@ -254,16 +263,25 @@ enum err upstream_acquire(struct task *t, struct pool *p, const struct origin *o
     if (!u)
         return ERR_NOMEM;
     u->sock.on_event = idle_event;
-    enum err err = upstream_connect(t, u, deadline, error);
+    enum err err = upstream_connect(t, u, true, deadline, error);
     if (err == OK) {
         *out = u;
         return OK;
     }
     upstream_close(u);
-    if (err == ERR_CANCELLED || err == ERR_NOMEM)
-        return err;
-    error->err = ERR_UPSTREAM_UNREACHABLE; /* the sentence stays */
-    return ERR_UPSTREAM_UNREACHABLE;
+    return unreachable(err, error);
+}
+
+enum err upstream_try(struct task *t, struct pool *p, const struct origin *origin, uint64_t deadline,
+                      struct error *error)
+{
+    struct upstream *u = upstream_new(p, origin);
+    if (!u)
+        return ERR_NOMEM;
+    u->sock.on_event = idle_event;
+    enum err err = upstream_connect(t, u, false, deadline, error);
+    upstream_close(u);
+    return err == OK ? OK : unreachable(err, error);
 }
 
 void upstream_release(struct upstream *u, bool reusable)

@@ -49,6 +49,9 @@ struct upstream {
    with the reason, ERR_CANCELLED. `fresh` refuses kept-alive ones. Attached to t. */
 enum err upstream_acquire(struct task *t, struct pool *p, const struct origin *origin, bool fresh,
                           uint64_t deadline, struct upstream **u, struct error *error) MUST_CHECK;
+/* Whether it takes a connection: connects, without TLS, and closes. The same errors. */
+enum err upstream_try(struct task *t, struct pool *p, const struct origin *origin, uint64_t deadline,
+                      struct error *error) MUST_CHECK;
 /* Only a kept-alive one, at once and without suspending; NULL when there is none. Attached to t. */
 struct upstream *upstream_take(struct task *t, struct pool *p, const struct origin *origin);
 /* Back to the pool, or closed. */

@@ -1,13 +1,16 @@
 /*
- * Messages from which the tests of this folder (fuzz_test.c, llhttp_test.c) and fuzzers make others: good ones that
- * use every rule, and the shapes that smuggling is made of.
+ * Messages from which the tests of this folder (fuzz_test.c, llhttp_test.c) and fuzzers make others: good
+ * ones that use every rule, and the shapes that smuggling is made of.
  */
 #ifndef HESTIA_HTTP_CORPUS_H
 #define HESTIA_HTTP_CORPUS_H
 
 #include "base/str.h"
 
-#define CORPUS(text) {text, sizeof(text) - 1}
+#define CORPUS(text)                                                                                         \
+    {                                                                                                        \
+        text, sizeof(text) - 1                                                                               \
+    }
 
 static const struct str corpus_requests[] = {
     CORPUS("GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -57,14 +60,32 @@ static const struct str corpus_chunked[] = {
 
 /* What a mutation likes to put in. */
 static const struct str corpus_tokens[] = {
-    CORPUS("\r\n"),      CORPUS("\n"),       CORPUS("\r"),           CORPUS("\r\n\r\n"),
-    CORPUS(" "),         CORPUS("\t"),       CORPUS(":"),            CORPUS(","),
-    CORPUS(";"),         CORPUS("\0"),       CORPUS("\x7f"),         CORPUS("\x80"),
-    CORPUS("chunked"),   CORPUS("HTTP/1.1"), CORPUS("HTTP/1.0"),     CORPUS("0"),
-    CORPUS("%2e"),       CORPUS("/../"),     CORPUS("%"),            CORPUS("\""),
-    CORPUS("Host: b\r\n"),                   CORPUS("Content-Length: 1\r\n"),
-    CORPUS("Transfer-Encoding: chunked\r\n"), CORPUS("Connection: host\r\n"),
-    CORPUS("X_Api_Key: a\r\n"),              CORPUS("_"),
+    CORPUS("\r\n"),
+    CORPUS("\n"),
+    CORPUS("\r"),
+    CORPUS("\r\n\r\n"),
+    CORPUS(" "),
+    CORPUS("\t"),
+    CORPUS(":"),
+    CORPUS(","),
+    CORPUS(";"),
+    CORPUS("\0"),
+    CORPUS("\x7f"),
+    CORPUS("\x80"),
+    CORPUS("chunked"),
+    CORPUS("HTTP/1.1"),
+    CORPUS("HTTP/1.0"),
+    CORPUS("0"),
+    CORPUS("%2e"),
+    CORPUS("/../"),
+    CORPUS("%"),
+    CORPUS("\""),
+    CORPUS("Host: b\r\n"),
+    CORPUS("Content-Length: 1\r\n"),
+    CORPUS("Transfer-Encoding: chunked\r\n"),
+    CORPUS("Connection: host\r\n"),
+    CORPUS("X_Api_Key: a\r\n"),
+    CORPUS("_"),
 };
 
 #endif

@@ -92,6 +92,7 @@ static enum err exchange(struct task *t, struct fetch *f, struct upstream *u, bo
     TRY(read_head(t, u, &head, &length, deadline, error));
     TRY(framing_of_response(&head, f->method, &framing, error));
     f->status = head.status;
+    TRY(head_mark_hops(&head, false, error));
     head_copy_fields(&f->response_fields, &head);
     f->content_type = head_value(&head, FIELD_CONTENT_TYPE);
     if (f->content_type.n) { /* the head's bytes go: point into the copy */

@@ -1,6 +1,6 @@
 /*
- * Header fields once they are parsed: lookup, hop-by-hop rules, writing (head.h). Called on the thread that owns
- * the head; pure.
+ * Header fields once they are parsed: lookup, hop-by-hop rules, writing (head.h). Called on the thread that
+ * owns the head; pure.
  */
 #include "http/field.h"
 
@@ -17,8 +17,8 @@ static const struct {
 #undef F
 };
 
-/* A perfect hash. After a change of field.def the test of this file fails and prints this table and FIELD_FACTORS
-   anew. */
+/* A perfect hash. After a change of field.def the test of this file fails and prints this table and
+   FIELD_FACTORS anew. */
 const uint8_t field_slots[FIELD_SLOTS] = {
     [13] = FIELD_CONTENT_LENGTH,
     [16] = FIELD_TRANSFER_ENCODING,
@@ -80,8 +80,8 @@ static uint32_t load4(const char *p)
     return word | 0x20202020u;
 }
 
-/* Whether visible ASCII equals a known name. Those consist of a-z, 0-9 and '-', which have bit 5: but for controls,
-   setting it makes no other byte equal to one of them. The last word overlaps the one before. */
+/* Whether visible ASCII equals a known name. Those consist of a-z, 0-9 and '-', which have bit 5: but for
+   controls, setting it makes no other byte equal to one of them. The last word overlaps the one before. */
 static bool name_equals(const char *text, const char *name, size_t n)
 {
     size_t i = 0;
@@ -104,7 +104,7 @@ enum field_id field_id_find(struct str name)
         return FIELD_OTHER;
     uint8_t id = field_slots[field_hash(name, FIELD_FACTORS)];
     return names[id].n == name.n && name_equals(name.p, names[id].name, name.n) ? (enum field_id)id
-                                                                                   : FIELD_OTHER;
+                                                                                : FIELD_OTHER;
 }
 
 /* --- lookup --- */
@@ -173,10 +173,10 @@ static const bool never_named[FIELD_COUNT] = {
 
 /* Fields that we act upon or set: a backend of CGI's kind would take X_Api_Key for X-Api-Key. */
 static const bool never_aliased[FIELD_COUNT] = {
-    [FIELD_AUTHORIZATION] = true,   [FIELD_CONNECTION] = true,      [FIELD_CONTENT_LENGTH] = true,
-    [FIELD_FORWARDED] = true,       [FIELD_HOST] = true,            [FIELD_TE] = true,
-    [FIELD_TRANSFER_ENCODING] = true, [FIELD_UPGRADE] = true,       [FIELD_VIA] = true,
-    [FIELD_X_API_KEY] = true,       [FIELD_X_REAL_IP] = true,       [FIELD_X_REQUEST_ID] = true,
+    [FIELD_AUTHORIZATION] = true,     [FIELD_CONNECTION] = true, [FIELD_CONTENT_LENGTH] = true,
+    [FIELD_FORWARDED] = true,         [FIELD_HOST] = true,       [FIELD_TE] = true,
+    [FIELD_TRANSFER_ENCODING] = true, [FIELD_UPGRADE] = true,    [FIELD_VIA] = true,
+    [FIELD_X_API_KEY] = true,         [FIELD_X_REAL_IP] = true,  [FIELD_X_REQUEST_ID] = true,
 };
 
 static void mark_named(struct head *h, struct str name)
@@ -212,13 +212,11 @@ static enum err mark_connection(struct head *h, bool is_request, struct error *e
     return OK;
 }
 
-/* Whether the name is one of ours when its '_' are taken for '-'. */
+/* Whether the name, which has a '_', is one of ours when its '_' are taken for '-'. */
 static bool is_alias(struct str name)
 {
-    char text[ALIAS_MAX];
+    char text[ALIAS_MAX] = {0};
     struct str plain = str_make(text, MIN(name.n, sizeof text));
-    if (str_find(name, '_') == name.n)
-        return false;
     for (size_t i = 0; i < plain.n; i++)
         text[i] = name.p[i] == '_' ? '-' : name.p[i];
     return str_starts_nocase(plain, STR("x-hestia-")) || str_starts_nocase(plain, STR("x-forwarded-")) ||
@@ -232,7 +230,7 @@ enum err head_mark_hops(struct head *h, bool is_request, struct error *error)
         f->hop = f->hop || hop_by_hop[f->id];
         if (!is_request || f->id != FIELD_OTHER)
             continue;
-        if (is_alias(f->name))
+        if (str_find(f->name, '_') < f->name.n && is_alias(f->name))
             return error_set(error, ERR_HTTP_SYNTAX, "a header field's name mimics another with underscores");
         f->hop = f->hop || str_starts_nocase(f->name, STR("x-hestia-"));
     }

@@ -1,4 +1,5 @@
-/* Names of fields: the fast way from a name to its id. Used by this folder only; the rest is in head.h. Pure. */
+/* Names of fields: the fast way from a name to its id. Used by this folder only; the rest is in head.h. Pure.
+ */
 #ifndef HESTIA_HTTP_FIELD_H
 #define HESTIA_HTTP_FIELD_H
 

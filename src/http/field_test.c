@@ -181,8 +181,9 @@ static void test_hops_of_response(void **state)
 {
     struct error error;
     struct buf out = {0};
-    struct head *h = parse_response("Connection: x-foo, content-length, authorization\r\nX-Foo: 1\r\n"
-                                    "Content-Length: 0\r\nX-Hestia-Foo: 2\r\nX_Api_Key: 3\r\nUpgrade: h2c\r\n");
+    struct head *h =
+        parse_response("Connection: x-foo, content-length, authorization\r\nX-Foo: 1\r\n"
+                       "Content-Length: 0\r\nX-Hestia-Foo: 2\r\nX_Api_Key: 3\r\nUpgrade: h2c\r\n");
     assert_int_equal(head_mark_hops(h, false, &error), OK);
     head_copy_fields(&out, h);
     CHECK_STR(buf_str(&out), "Content-Length: 0\r\nX-Hestia-Foo: 2\r\nX_Api_Key: 3\r\n", "response");
@@ -290,10 +291,10 @@ static void test_add(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tables),      cmocka_unit_test(test_ids),
-        cmocka_unit_test(test_hops),        cmocka_unit_test(test_hops_of_response),
-        cmocka_unit_test(test_hops_limit),  cmocka_unit_test(test_copy_stays_inside),
-        cmocka_unit_test(test_elements),    cmocka_unit_test(test_keeps_alive),
+        cmocka_unit_test(test_tables),     cmocka_unit_test(test_ids),
+        cmocka_unit_test(test_hops),       cmocka_unit_test(test_hops_of_response),
+        cmocka_unit_test(test_hops_limit), cmocka_unit_test(test_copy_stays_inside),
+        cmocka_unit_test(test_elements),   cmocka_unit_test(test_keeps_alive),
         cmocka_unit_test(test_add),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

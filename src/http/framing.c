@@ -29,8 +29,9 @@ static enum coding classify_codings(const struct head *h)
     return CODING_UNKNOWN;
 }
 
-/* A TAB behind the value is white space by the letter, but some take it for a part of the value: in the fields that
-   say where a message ends, nobody sends it who means well. The value lies in the head that was parsed. */
+/* A TAB behind the value is white space by the letter, but some take it for a part of the value: in the
+   fields that say where a message ends, nobody sends it who means well. The value lies in the head that was
+   parsed. */
 static bool tab_follows(const struct field *f)
 {
     const char *p = f->value.p + f->value.n;

@@ -1,6 +1,6 @@
 /*
- * Mutated messages through every parser of this folder: memory of exact size, so that the sanitizers see each byte
- * too many; and what must hold for any input.
+ * Mutated messages through every parser of this folder: memory of exact size, so that the sanitizers see each
+ * byte too many; and what must hold for any input.
  */
 #include "http/test.h"
 #include "http/chunk.h"
@@ -13,7 +13,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
-enum { ROUNDS = 12000 };
+enum { ROUNDS = 30000 };
 
 static const struct head_limits limits = {1000, 500, 2000, 20};
 
@@ -58,8 +58,9 @@ static void check_copy(struct head *h, const char *first_line)
     buf_add_c(&out, first_line);
     head_copy_fields(&out, h);
     buf_add_c(&out, "\r\n");
-    CHECK_ERR(head_parse_response(buf_str(&out), &(struct head_limits){4000, 4000, 4000, 100}, &again, &error), OK,
-              "copy");
+    CHECK_ERR(
+        head_parse_response(buf_str(&out), &(struct head_limits){4000, 4000, 4000, 100}, &again, &error), OK,
+        "copy");
     for (int i = 0; i < h->field_count; i++) {
         if (h->fields[i].hop)
             continue;
@@ -81,7 +82,8 @@ static void check_target(const struct head *h)
     if (str_eq(t.path, STR("*")))
         return;
     assert_true(t.path.n && t.path.p[0] == '/');
-    assert_true(str_find_str(t.path, STR("/../")) == t.path.n && str_find_str(t.path, STR("/./")) == t.path.n);
+    assert_true(str_find_str(t.path, STR("/../")) == t.path.n &&
+                str_find_str(t.path, STR("/./")) == t.path.n);
     assert_true(!str_ends(t.path, STR("/..")) && !str_ends(t.path, STR("/.")));
     assert_int_equal(target_parse(&arena, METHOD_GET, t.path, STR_NONE, &again, &error), OK);
     assert_true(str_eq(t.path, again.path) && !again.rewritten);
@@ -195,7 +197,9 @@ static void fuzz_chunked(struct mutant *m)
 static void fuzz_url(struct mutant *m)
 {
     static const struct str seeds[] = {
-        CORPUS("http://name:8080/v1/"), CORPUS("https://[::1]:444/a/b"), CORPUS("unix:/run/a.sock:/v1"),
+        CORPUS("http://name:8080/v1/"),
+        CORPUS("https://[::1]:444/a/b"),
+        CORPUS("unix:/run/a.sock:/v1"),
         CORPUS("/v1/a?b"),
     };
     CLEANUP(arena_free) struct arena arena = {0};

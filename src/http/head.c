@@ -1,6 +1,6 @@
 /*
- * Parsing message heads (head.h), called by the server and the client of this folder on a worker's thread; pure.
- * One pass, nothing allocated, and of struct head only what is used gets written: it is 10 KiB.
+ * Parsing message heads (head.h), called by the server and the client of this folder on a worker's thread;
+ * pure. One pass, nothing allocated, and of struct head only what is used gets written: it is 10 KiB.
  */
 #include "http/head.h"
 
@@ -12,9 +12,9 @@
 #include <stdio.h>
 
 enum {
-    METHOD_LONGEST = 64,      /* of a token that could still be a method */
-    EMPTY_LINES_MAX = 2,      /* before a request */
-    VERSION_LENGTH = 8,       /* HTTP/1.1 */
+    METHOD_LONGEST = 64, /* of a token that could still be a method */
+    EMPTY_LINES_MAX = 2, /* before a request */
+    VERSION_LENGTH = 8,  /* HTTP/1.1 */
     STATUS_MIN = 100,
     STATUS_MAX = 599,
 };
@@ -103,10 +103,10 @@ static const struct {
     uint8_t n;
     bool idempotent;
 } methods[METHOD_COUNT] = {
-    [METHOD_GET] = {"GET", 3, true},         [METHOD_HEAD] = {"HEAD", 4, true},
-    [METHOD_POST] = {"POST", 4, false},      [METHOD_PUT] = {"PUT", 3, true},
-    [METHOD_PATCH] = {"PATCH", 5, false},    [METHOD_DELETE] = {"DELETE", 6, true},
-    [METHOD_OPTIONS] = {"OPTIONS", 7, true}, [METHOD_TRACE] = {"TRACE", 5, true},
+    [METHOD_GET] = {"GET", 3, true},          [METHOD_HEAD] = {"HEAD", 4, true},
+    [METHOD_POST] = {"POST", 4, false},       [METHOD_PUT] = {"PUT", 3, true},
+    [METHOD_PATCH] = {"PATCH", 5, false},     [METHOD_DELETE] = {"DELETE", 6, true},
+    [METHOD_OPTIONS] = {"OPTIONS", 7, true},  [METHOD_TRACE] = {"TRACE", 5, true},
     [METHOD_CONNECT] = {"CONNECT", 7, false},
 };
 

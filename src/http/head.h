@@ -59,8 +59,9 @@ struct head {
 
 /* Length of a complete head at the start of `bytes`, with its empty line; 0 = not complete yet. Up to two
    empty lines before a request are part of it. Looks only at line ends: `*scanned` (0 at first) saves looking
-   twice. A bare LF, a bare CR or a third empty line ends the block right there (for a CR: behind the byte after
-   it), so that head_parse_… refuses it at once instead of somebody waiting for an end that never comes. */
+   twice. A bare LF, a bare CR or a third empty line ends the block right there (for a CR: behind the byte
+   after it), so that head_parse_… refuses it at once instead of somebody waiting for an end that never comes.
+ */
 size_t head_find_end(struct str bytes, size_t *scanned);
 /* Before the head is complete: false when it can no longer become valid HTTP/1 (its first bytes are no
    request line, e.g. TLS or binary), so that garbage is refused without waiting for its end. */
@@ -98,7 +99,8 @@ bool head_has_element(const struct head *h, enum field_id id, struct str element
    response's Content-Length (its framing is told anew by whoever forwards it). For a request (is_request)
    ERR_HTTP_SYNTAX when Connection names Host, Content-Length, Transfer-Encoding, Authorization or X-API-Key
    (details.md section 12: any other goes, what we say ourselves is added afterwards). More than 128 names:
-   ERR_HTTP_SYNTAX, or ERR_UPSTREAM_PROTOCOL. In a request, fields named X-Hestia-* are marked too, and names with
+   ERR_HTTP_SYNTAX, or ERR_UPSTREAM_PROTOCOL. In a request, fields named X-Hestia-* are marked too, and names
+   with
    `_` that equal one of ours after `_` -> `-` are ERR_HTTP_SYNTAX (ours: Host, Content-Length,
    Transfer-Encoding, Authorization, X-API-Key, Connection, Upgrade, TE, X-Forwarded-*, Forwarded, X-Real-IP,
    X-Request-ID, Via, X-Hestia-*). */

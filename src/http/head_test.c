@@ -13,7 +13,10 @@ struct row {
     enum err want;
 };
 
-#define ROW(text, want) {text, sizeof(text) - 1, want}
+#define ROW(text, want)                                                                                      \
+    {                                                                                                        \
+        text, sizeof(text) - 1, want                                                                         \
+    }
 #define BAD(text) ROW(text, ERR_HTTP_SYNTAX)
 #define LINE(line, want) ROW(line "\r\nHost: a\r\n\r\n", want)
 /* A request with that field. */
@@ -151,6 +154,10 @@ static const struct row requests[] = {
     FIELD("A: \x1f", ERR_HTTP_SYNTAX),
     FIELD("A: \x7f", ERR_HTTP_SYNTAX),
     FIELD("A: \x1b[31m", ERR_HTTP_SYNTAX),
+    FIELD("A: \x7f and a long value behind it", ERR_HTTP_SYNTAX),
+    FIELD("A: \x1f and a long value behind it", ERR_HTTP_SYNTAX),
+    FIELD("A: \0 and a long value behind it", ERR_HTTP_SYNTAX),
+    FIELD("A: \t\x80\xff~ and a long value behind it", OK),
     FIELD("A: a-long-value-beyond-a-block-of-sixteen\x7f", ERR_HTTP_SYNTAX),
     FIELD("A: a-long-value-beyond-a-block-of-sixteen\0", ERR_HTTP_SYNTAX),
     /* Host */
@@ -338,6 +345,14 @@ static void test_spans(void **state)
     assert_null(head_field(&h, FIELD_HOST)); /* nothing is left of the head before */
 }
 
+static void test_bytes_behind(void **state)
+{
+    static struct head h;
+    struct error error;
+    assert_int_equal(head_parse_request(STR("GET / HTTP/1.0\r\n\r\nA: b\r\n\r\n"), &limits, &h, &error),
+                     ERR_HTTP_SYNTAX);
+}
+
 /* What was read is there for the log, although the request is refused. */
 static void test_spans_of_refused(void **state)
 {
@@ -378,7 +393,8 @@ static void test_limits(void **state)
         enum err field_error = by > 0 ? ERR_FIELDS_TOO_LARGE : OK;
         assert_int_equal(head_parse_request(build(&b, (size_t)(100 + by), 2, 2), &small, &h, &error),
                          by > 0 ? ERR_TARGET_TOO_LONG : OK);
-        assert_int_equal(head_parse_request(build(&b, 1, (size_t)(200 + by), 2), &small, &h, &error), field_error);
+        assert_int_equal(head_parse_request(build(&b, 1, (size_t)(200 + by), 2), &small, &h, &error),
+                         field_error);
         assert_int_equal(head_parse_request(build(&b, 1, 2, 10 + by), &small, &h, &error), field_error);
         struct head_limits whole = small;
         whole.head = build(&b, 50, 50, 5).n - (size_t)by;
@@ -462,13 +478,10 @@ static void test_methods(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_requests),
-        cmocka_unit_test(test_responses),
-        cmocka_unit_test(test_spans),
-        cmocka_unit_test(test_spans_of_refused),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_find_end),
-        cmocka_unit_test(test_may_be_request),
+        cmocka_unit_test(test_requests),     cmocka_unit_test(test_responses),
+        cmocka_unit_test(test_spans),        cmocka_unit_test(test_spans_of_refused),
+        cmocka_unit_test(test_bytes_behind), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_find_end),     cmocka_unit_test(test_may_be_request),
         cmocka_unit_test(test_methods),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /*
- * Our parsers against llhttp in its strict mode: whatever ours take, llhttp must take too, and understand it the same
- * way (method, target, status, fields, framing, body, where the message ends). The reverse need not hold: ours are
- * stricter. Built where Debian's node-llhttp is installed.
+ * Our parsers against llhttp in its strict mode: whatever ours take, llhttp must take too, and understand it
+ * the same way (method, target, status, fields, framing, body, where the message ends). The reverse need not
+ * hold: ours are stricter. Built where Debian's node-llhttp is installed.
  */
 #include "http/test.h"
 #include "http/chars.h"
@@ -21,12 +21,12 @@ static const struct head_limits limits = {4096, 4096, 4096, 128};
 /* One reading of a message, by either side, in comparable form. */
 struct reading {
     bool head_done, done;
-    bool not_theirs;   /* nothing that llhttp could agree to; ours only */
-    bool bodiless;     /* whatever the fields say; ours only */
+    bool not_theirs; /* nothing that llhttp could agree to; ours only */
+    bool bodiless;   /* whatever the fields say; ours only */
     bool chunked;
-    uint64_t length;   /* Content-Length, 0 without */
-    size_t head_bytes; /* ours only */
-    size_t used;       /* when done */
+    uint64_t length;          /* Content-Length, 0 without */
+    size_t head_bytes;        /* ours only */
+    size_t used;              /* when done */
     struct buf first, second; /* method and target, or status */
     struct buf fields;        /* "name:value\n" each */
     struct buf body;
@@ -204,8 +204,7 @@ static bool read_request(struct str bytes, struct reading *r)
     struct target target;
     size_t scanned = 0;
     r->head_bytes = head_find_end(bytes, &scanned);
-    if (!r->head_bytes ||
-        head_parse_request(str_first(bytes, r->head_bytes), &limits, &h, &error) != OK ||
+    if (!r->head_bytes || head_parse_request(str_first(bytes, r->head_bytes), &limits, &h, &error) != OK ||
         target_parse(&arena, h.method, h.target, head_value(&h, FIELD_HOST), &target, &error) != OK ||
         framing_of_request(&h, 0, &f, &error) != OK)
         return false;
@@ -225,8 +224,7 @@ static bool read_response(struct str bytes, struct reading *r)
     struct framing f;
     size_t scanned = 0;
     r->head_bytes = head_find_end(bytes, &scanned);
-    if (!r->head_bytes ||
-        head_parse_response(str_first(bytes, r->head_bytes), &limits, &h, &error) != OK ||
+    if (!r->head_bytes || head_parse_response(str_first(bytes, r->head_bytes), &limits, &h, &error) != OK ||
         framing_of_response(&h, METHOD_GET, &f, &error) != OK)
         return false;
     buf_addf(&r->first, "%d", h.status);

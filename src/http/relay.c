@@ -56,17 +56,27 @@ static void replay_record(struct relay *r, struct str piece)
     r->replay_at = r->replay->n;
 }
 
-static enum err body_piece(struct relay *r, struct error *error)
+/* The next piece of the request body, checked and recorded; `used` bytes of the inflow are its caller's to consume. */
+static enum err body_take(struct relay *r, struct str *piece, size_t *used, struct error *error)
 {
     struct body_reader *body = &r->request->body;
-    struct inflow *in = &r->client->in;
+    uint64_t limit = r->client->server->settings.body_max; /* a length beyond it was refused with the head */
+    if (body_next(body, &r->client->in, piece, used, error) != OK)
+        return error_set(error, ERR_HTTP_SYNTAX, "the request body's chunked framing is broken");
+    if (limit && body->received > limit)
+        return error_set(error, ERR_BODY_TOO_LARGE, "the request body is longer than %llu bytes",
+                         (unsigned long long)limit);
+    replay_record(r, *piece);
+    return OK;
+}
+
+static enum err body_piece(struct relay *r, struct error *error)
+{
     struct str piece;
     size_t used;
-    if (body_next(body, in, &piece, &used, error) != OK)
-        return error_set(error, ERR_HTTP_SYNTAX, "the request body's chunked framing is broken");
-    replay_record(r, piece);
+    TRY(body_take(r, &piece, &used, error));
     TRY(to_upstream(r, piece));
-    inflow_consume(in, used);
+    inflow_consume(&r->client->in, used);
     return OK;
 }
 
@@ -117,9 +127,7 @@ enum err relay_send_head(struct task *t, struct relay *r, struct str head, struc
     } else if (!body->done && in->n) { /* head and body in one system call */
         struct str piece;
         size_t used;
-        if (body_next(body, in, &piece, &used, error) != OK)
-            return error_set(error, ERR_HTTP_SYNTAX, "the request body's chunked framing is broken");
-        replay_record(r, piece);
+        TRY(body_take(r, &piece, &used, error));
         parts[1] = (struct iovec){(void *)(uintptr_t)piece.p, piece.n};
         TRY(outflow_sendv(&r->up->out, parts, piece.n ? 2 : 1));
         inflow_consume(in, used);
@@ -411,6 +419,7 @@ bool relay_is_retryable_body(const struct relay *r)
 struct half {
     struct inflow *in;
     struct outflow *out;
+    struct frame_meter *frames; /* NULL = nobody asks */
     bool over;
 };
 
@@ -436,6 +445,8 @@ static enum err half_pump(struct half *h, struct inflow *other, size_t *moved)
             TRY(err);
         }
         *moved += h->in->n;
+        if (h->frames)
+            frame_meter_feed(h->frames, str_make(h->in->p, h->in->n));
         TRY(outflow_send(h->out, str_make(h->in->p, h->in->n)));
         inflow_consume(h->in, h->in->n);
     }
@@ -444,7 +455,8 @@ static enum err half_pump(struct half *h, struct inflow *other, size_t *moved)
 
 enum err relay_tunnel(struct task *t, struct relay *r)
 {
-    struct half up = {&r->client->in, &r->up->out, false}, down = {&r->up->in, &r->client->out, false};
+    struct half up = {&r->client->in, &r->up->out, NULL, false};
+    struct half down = {&r->up->in, &r->client->out, &r->frames, false};
     while (!up.over || !down.over || up.out->pending.n || down.out->pending.n) {
         size_t moved = 0;
         TRY(half_pump(&down, up.in, &moved));

@@ -9,6 +9,7 @@
 
 #include "http/client.h"
 #include "http/server.h"
+#include "http/websocket.h"
 
 enum { REPLAY_MAX = 64 << 10 };
 
@@ -40,6 +41,7 @@ struct relay {
     size_t read_max;
     bool is_event_stream;    /* text/event-stream: set by who reads the head */
     bool event_boundary; /* SSE: the last bytes relayed ended an event */
+    struct frame_meter frames; /* WebSocket: of the bytes sent to the client */
 };
 
 /* Sends the request head, and of the body what is at hand. ERR_RESET and ERR_IO mean the upstream;

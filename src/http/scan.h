@@ -58,7 +58,7 @@ static inline const char *scan_visible(const char *p, const char *end)
         if (at < SCAN_BLOCK)
             return p + at;
     }
-    while (p < end && *p > 0x20 && *p < 0x7f)
+    while (p<end && * p> 0x20 && *p < 0x7f)
         p++;
     return p;
 }
@@ -72,7 +72,7 @@ static inline const char *scan_name(const char *p, const char *end)
         if (at < SCAN_BLOCK)
             return p + at;
     }
-    while (p < end && *p > 0x20 && *p < 0x7f && *p != ':')
+    while (p<end && * p> 0x20 && *p < 0x7f && *p != ':')
         p++;
     return p;
 }

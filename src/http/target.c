@@ -14,7 +14,7 @@ static int decode_byte(struct str s)
 }
 
 /* Every byte may stand in a path and every '%' is followed by two digits that stand for no NUL, CR or LF.
-   *plain: the path is in canonical form already. */
+ *plain: the path is in canonical form already. */
 static bool path_is_valid(struct str path, bool *plain)
 {
     *plain = true;
@@ -33,8 +33,8 @@ static bool path_is_valid(struct str path, bool *plain)
     return true;
 }
 
-/* Takes a finished segment of `out` away again when it is a dot segment; `start` is where it begins. Returns the
-   new length of `out`, or 0 when that climbs above the root. */
+/* Takes a finished segment of `out` away again when it is a dot segment; `start` is where it begins. Returns
+   the new length of `out`, or 0 when that climbs above the root. */
 static size_t close_segment(const char *out, size_t start, size_t n)
 {
     struct str segment = str_make(out + start, n - start);
@@ -49,7 +49,8 @@ static size_t close_segment(const char *out, size_t start, size_t n)
     return start;
 }
 
-/* Writes the canonical form of a valid path to `out`, which has room for path.n bytes. False: above the root. */
+/* Writes the canonical form of a valid path to `out`, which has room for path.n bytes. False: above the root.
+ */
 static bool canonicalize(struct str path, char *out, size_t *length)
 {
     size_t n = 0, start = 0; /* of the present segment, behind its slash */
@@ -84,7 +85,8 @@ static enum err parse_path(struct arena *arena, struct str path, struct target *
     size_t n;
     t->path = path;
     if (!path_is_valid(path, &plain))
-        return error_set(error, ERR_HTTP_SYNTAX, "the request target's path has a byte that may not stand there");
+        return error_set(error, ERR_HTTP_SYNTAX,
+                         "the request target's path has a byte that may not stand there");
     if (plain)
         return OK;
     char *copy = arena_alloc(arena, path.n);
@@ -105,7 +107,8 @@ static enum err parse_origin(struct arena *arena, struct str rest, struct target
     t->has_query = n < rest.n;
     t->query = str_from(rest, n + 1);
     if (!char_all(t->query, CHAR_QUERY))
-        return error_set(error, ERR_HTTP_SYNTAX, "the request target's query has a byte that may not stand there");
+        return error_set(error, ERR_HTTP_SYNTAX,
+                         "the request target's query has a byte that may not stand there");
     if (n > 0)
         return parse_path(arena, str_first(rest, n), t, error);
     t->path = STR("/");

@@ -190,8 +190,8 @@ static void test_forms(void **state)
     for (size_t i = 0; i < COUNT_OF(forms); i++) {
         CLEANUP(arena_free) struct arena arena = {0};
         struct target t;
-        enum err err = parse_exact(&arena, forms[i].method, str_from_c(forms[i].raw), str_from_c(forms[i].host),
-                                   &t);
+        enum err err =
+            parse_exact(&arena, forms[i].method, str_from_c(forms[i].raw), str_from_c(forms[i].host), &t);
         CHECK_ERR(err, forms[i].path ? OK : ERR_HTTP_SYNTAX, forms[i].raw);
         if (err == OK)
             CHECK_STR(t.path, forms[i].path, forms[i].raw);
@@ -223,21 +223,10 @@ static void test_untouched(void **state)
 static const struct {
     const char *query, *name, *value; /* NULL: absent */
 } parameters[] = {
-    {"a=b", "a", "b"},
-    {"a=b&c=d", "c", "d"},
-    {"a=b&a=c", "a", "b"},
-    {"a", "a", ""},
-    {"a&b", "a", ""},
-    {"a=", "a", ""},
-    {"a==b", "a", "=b"},
-    {"a=%20%2b+%zz%", "a", " + %zz%"},
-    {"%61=b", "a", "b"},
-    {"a+b=c", "a b", "c"},
-    {"&&a=b&", "a", "b"},
-    {"ab=c", "a", NULL},
-    {"A=b", "a", NULL},
-    {"", "a", NULL},
-    {"b=a", "a", NULL},
+    {"a=b", "a", "b"},   {"a=b&c=d", "c", "d"}, {"a=b&a=c", "a", "b"}, {"a", "a", ""},
+    {"a&b", "a", ""},    {"a=", "a", ""},       {"a==b", "a", "=b"},   {"a=%20%2b+%zz%", "a", " + %zz%"},
+    {"%61=b", "a", "b"}, {"a+b=c", "a b", "c"}, {"&&a=b&", "a", "b"},  {"ab=c", "a", NULL},
+    {"A=b", "a", NULL},  {"", "a", NULL},       {"b=a", "a", NULL},
 };
 
 static void test_query(void **state)
@@ -245,7 +234,8 @@ static void test_query(void **state)
     for (size_t i = 0; i < COUNT_OF(parameters); i++) {
         CLEANUP(arena_free) struct arena arena = {0};
         struct str value = STR_NONE;
-        bool found = query_get(&arena, str_from_c(parameters[i].query), str_from_c(parameters[i].name), &value);
+        bool found =
+            query_get(&arena, str_from_c(parameters[i].query), str_from_c(parameters[i].name), &value);
         if (found != (parameters[i].value != NULL))
             fail_msg("case '%s'", parameters[i].query);
         if (found)
@@ -272,7 +262,7 @@ static void test_decode(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_origins), cmocka_unit_test(test_forms), cmocka_unit_test(test_nul),
+        cmocka_unit_test(test_origins),   cmocka_unit_test(test_forms), cmocka_unit_test(test_nul),
         cmocka_unit_test(test_untouched), cmocka_unit_test(test_query), cmocka_unit_test(test_decode),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

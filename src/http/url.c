@@ -1,4 +1,5 @@
-/* URLs of upstreams (url.h): called by the config loader, and for each upstream response with a Location. Pure. */
+/* URLs of upstreams (url.h): called by the config loader, and for each upstream response with a Location.
+ * Pure. */
 #include "http/url.h"
 
 #include "http/chars.h"
@@ -28,7 +29,7 @@ static bool has_dot_segment(struct str path)
 }
 
 /* Requests are appended to the prefix as they are: it must be in canonical form already. */
-static enum err parse_prefix(struct arena *arena, struct str text, struct url *url, struct error *error)
+static enum err check_path(struct str text, struct error *error)
 {
     if (text.n == 0)
         return OK;
@@ -36,6 +37,19 @@ static enum err parse_prefix(struct arena *arena, struct str text, struct url *u
         return error_set(error, ERR_CONFIG, "the path has a character that may not stand in it");
     if (has_dot_segment(text))
         return error_set(error, ERR_CONFIG, "the path must not contain . or .. segments");
+    return OK;
+}
+
+static enum err parse_path(struct arena *arena, struct str text, struct url *url, struct error *error)
+{
+    struct str query = str_from(text, str_find(text, '?'));
+    text = str_first(text, text.n - query.n);
+    if (query.n && !char_all(str_from(query, 1), CHAR_QUERY))
+        return error_set(error, ERR_CONFIG, "the query has a character that may not stand in it");
+    TRY(check_path(text, error));
+    url->target = arena_printf(arena, "%.*s%.*s", STR_ARG(text.n ? text : STR("/")), STR_ARG(query));
+    if (!url->target.n)
+        return error_set(error, ERR_NOMEM, "out of memory");
     while (text.n && text.p[text.n - 1] == '/')
         text.n--;
     url->prefix = arena_str(arena, text);
@@ -54,16 +68,16 @@ static enum err parse_unix(struct arena *arena, struct str rest, struct url *url
     url->host_field = STR("localhost");
     if (!url->host.n)
         return error_set(error, ERR_NOMEM, "out of memory");
-    return parse_prefix(arena, str_from(rest, path.n + 1), url, error);
+    return parse_path(arena, str_from(rest, path.n + 1), url, error);
 }
 
 static enum err format_origin(struct arena *arena, struct url *url, bool bracketed, struct error *error)
 {
     bool is_default = url->port == (url->tls ? 443 : 80);
     const char *open = bracketed ? "[" : "", *close = bracketed ? "]" : "";
-    url->host_field = is_default ? arena_printf(arena, "%s%.*s%s", open, STR_ARG(url->host), close)
-                                 : arena_printf(arena, "%s%.*s%s:%u", open, STR_ARG(url->host), close,
-                                                (unsigned)url->port);
+    url->host_field =
+        is_default ? arena_printf(arena, "%s%.*s%s", open, STR_ARG(url->host), close)
+                   : arena_printf(arena, "%s%.*s%s:%u", open, STR_ARG(url->host), close, (unsigned)url->port);
     url->origin = arena_printf(arena, "%s://%.*s", url->tls ? "https" : "http", STR_ARG(url->host_field));
     if (!url->host_field.n || !url->origin.n)
         return error_set(error, ERR_NOMEM, "out of memory");
@@ -86,7 +100,8 @@ static enum err parse_authority(struct arena *arena, struct str authority, struc
     if (str_find(authority, '@') < authority.n)
         return error_set(error, ERR_CONFIG, "user and password must not stand in the URL");
     if (!host_parse(authority, &name, &url->port) || authority.p[authority.n - 1] == ':')
-        return error_set(error, ERR_CONFIG, "the URL has no valid host and port (host, host:port, [address])");
+        return error_set(error, ERR_CONFIG,
+                         "the URL has no valid host and port (host, host:port, [address])");
     if (!url->port)
         url->port = url->tls ? 443 : 80;
     TRY(lower_copy(arena, name, &url->host, error));
@@ -102,11 +117,16 @@ enum err url_parse(struct arena *arena, struct str text, struct url *url, struct
     if (!url->tls && !str_starts_nocase(text, STR("http://")))
         return error_set(error, ERR_CONFIG, "the URL must begin with http://, https:// or unix:/");
     struct str rest = str_from(text, url->tls ? 8 : 7);
-    if (str_find(rest, '?') < rest.n || str_find(rest, '#') < rest.n)
-        return error_set(error, ERR_CONFIG, "the URL must not have a query or a fragment");
+    if (str_find(rest, '#') < rest.n)
+        return error_set(error, ERR_CONFIG, "the URL must not have a fragment");
     size_t n = authority_length(rest);
     TRY(parse_authority(arena, str_first(rest, n), url, error));
-    return parse_prefix(arena, str_from(rest, n), url, error);
+    return parse_path(arena, str_from(rest, n), url, error);
+}
+
+bool url_has_query(const struct url *url)
+{
+    return str_find(url->target, '?') < url->target.n;
 }
 
 /* When `location` is absolute to the upstream's origin: *path is what follows it. */
@@ -136,8 +156,8 @@ struct str url_rewrite_location(struct arena *arena, const struct url *upstream,
     struct str path = location;
     bool absolute = cut_origin(upstream, location, &path);
     /* "//host" and "/\host" name another host to a browser. */
-    bool path_absolute = location.n && location.p[0] == '/' &&
-                         !(location.n > 1 && strchr("/\\", location.p[1]));
+    bool path_absolute =
+        location.n && location.p[0] == '/' && !(location.n > 1 && strchr("/\\", location.p[1]));
     if (!absolute && !path_absolute)
         return location;
     if (has_prefix(path, upstream->prefix))

@@ -43,6 +43,29 @@ static void test_good(void **state)
     }
 }
 
+static const struct {
+    const char *url, *target;
+} targets[] = {
+    {"http://name", "/"},
+    {"http://name/", "/"},
+    {"http://name/health/", "/health/"},
+    {"http://name/health/?ready=1&x=%2f", "/health/?ready=1&x=%2f"},
+    {"http://name?x", "/?x"},
+    {"unix:/run/x.sock:/health", "/health"},
+};
+
+static void test_target(void **state)
+{
+    for (size_t i = 0; i < COUNT_OF(targets); i++) {
+        CLEANUP(arena_free) struct arena arena = {0};
+        struct error error = {0};
+        struct url url;
+        CHECK_ERR(url_parse(&arena, str_from_c(targets[i].url), &url, &error), OK, targets[i].url);
+        CHECK_STR(url.target, targets[i].target, targets[i].url);
+        assert_int_equal(url_has_query(&url), strchr(targets[i].url, '?') != NULL);
+    }
+}
+
 static const char *const bad[] = {
     "",
     "name",
@@ -60,8 +83,8 @@ static const char *const bad[] = {
     "http://name:80a",
     "http://a:b@name",
     "http://name@",
-    "http://name?x",
-    "http://name/v1?x",
+    "http://name?x y",
+    "http://name/v1?x\xc3",
     "http://name/v1#x",
     "http://na me",
     "http://name\n",
@@ -82,7 +105,8 @@ static const char *const bad[] = {
     "unix:/",
     "unix:relative.sock",
     "unix:/x.sock:/../y",
-    "unix:/0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
+    "unix:/"
+    "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
     "0123456",
 };
 
@@ -227,8 +251,8 @@ static void test_host(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),         cmocka_unit_test(test_bad),  cmocka_unit_test(test_memory_short),
-        cmocka_unit_test(test_location),     cmocka_unit_test(test_host),
+        cmocka_unit_test(test_good),         cmocka_unit_test(test_target),   cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_memory_short), cmocka_unit_test(test_location), cmocka_unit_test(test_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,8 +11,7 @@ enum { KEY_LENGTH = 24, ACCEPT_LENGTH = 28 };
 
 bool websocket_wanted(const struct head *h)
 {
-    return h->method == METHOD_GET && h->minor > 0 &&
-           head_has_element(h, FIELD_CONNECTION, STR("upgrade")) &&
+    return h->method == METHOD_GET && h->minor > 0 && head_has_element(h, FIELD_CONNECTION, STR("upgrade")) &&
            head_has_element(h, FIELD_UPGRADE, STR("websocket"));
 }
 
@@ -70,4 +69,43 @@ enum err websocket_check_response(const struct head *h, struct str key, struct e
     if (!str_eq(only_value(h, FIELD_SEC_WEBSOCKET_ACCEPT), str_make(expected, sizeof expected)))
         return error_set(error, ERR_UPSTREAM_PROTOCOL, "wrong Sec-WebSocket-Accept");
     return OK;
+}
+
+/* ---- frames --------------------------------------------------------------------------------------------- */
+
+static size_t frame_head_size(const struct frame_meter *m)
+{
+    if (m->have < 2)
+        return 2;
+    unsigned length = m->head[1] & 0x7f, mask = m->head[1] & 0x80;
+    return 2 + (length == 127 ? 8u : length == 126 ? 2u : 0u) + (mask ? 4u : 0u);
+}
+
+static uint64_t frame_length(const struct frame_meter *m)
+{
+    unsigned length = m->head[1] & 0x7f;
+    size_t count = length == 127 ? 8 : length == 126 ? 2 : 0;
+    uint64_t value = count ? 0 : length;
+    for (size_t i = 0; i < count; i++)
+        value = value << 8 | m->head[2 + i];
+    return value;
+}
+
+void frame_meter_feed(struct frame_meter *m, struct str bytes)
+{
+    while (bytes.n) {
+        if (m->left) {
+            size_t n = MIN(m->left, (uint64_t)bytes.n);
+            m->left -= n;
+            bytes = str_from(bytes, n);
+            continue;
+        }
+        m->head[m->have++] = (unsigned char)bytes.p[0];
+        bytes = str_from(bytes, 1);
+        if (m->have < frame_head_size(m))
+            continue;
+        m->closed = m->closed || (m->head[0] & 0x0f) == 8;
+        m->left = frame_length(m);
+        m->have = 0;
+    }
 }

@@ -111,6 +111,32 @@ static void test_accept(void **state)
     CHECK_STR(str_make(out, sizeof out), ACCEPT, "RFC 6455");
 }
 
+/* Fed in pieces of every size: a frame may follow only where one has ended, and none after a close frame. */
+static void test_frames(void **state)
+{
+    static char bytes[2 + 3 + 4 + 4 + 200 + 10 + 70000 + 2];
+    size_t ends[4], n = 0;
+    memcpy(bytes, "\x81\x03" "abc", 5);
+    ends[0] = n = 5;
+    memcpy(bytes + n, "\x82\xfe\x00\xc8" "mask", 8); /* 200 bytes, masked */
+    ends[1] = n += 8 + 200;
+    memcpy(bytes + n, "\x82\x7f\x00\x00\x00\x00\x00\x01\x11\x70", 10); /* 70000 bytes */
+    ends[2] = n += 10 + 70000;
+    memcpy(bytes + n, "\x89\x00", 2);
+    ends[3] = n += 2;
+    for (size_t step = 1; step < 5000; step = step * 3 + 1) {
+        struct frame_meter m = {0};
+        for (size_t at = 0; at < n; at += step) {
+            size_t to = MIN(at + step, n);
+            frame_meter_feed(&m, str_make(bytes + at, to - at));
+            bool ended = to == ends[0] || to == ends[1] || to == ends[2] || to == ends[3];
+            assert_int_equal(frame_meter_may_close(&m), ended);
+        }
+        frame_meter_feed(&m, STR("\x88\x00"));
+        assert_false(frame_meter_may_close(&m));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -118,6 +144,7 @@ int main(void)
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_responses),
         cmocka_unit_test(test_accept),
+        cmocka_unit_test(test_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include "base/num.h"
 #include "config/report.h"
 #include "loop/crypto.h"
+#include "loop/sock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -294,6 +295,14 @@ static void finish_address(struct parse *p)
     list_add(p, o->listen, &o->listen_count, COUNT_OF(o->listen), p->address);
 }
 
+static void check_addresses(struct parse *p)
+{
+    struct address address;
+    for (size_t i = 0; i < p->options->listen_count; i++)
+        if (!address_parse(str_from_c(p->options->listen[i]), &address))
+            usage_error(p, "no address, write HOST:PORT, [ADDRESS]:PORT or unix:/path: ", p->options->listen[i]);
+}
+
 static void check_rest(struct parse *p)
 {
     bool takes_rest = strcmp(p->command->name, "validate-config") == 0 || strcmp(p->command->name, "config") == 0;
@@ -330,5 +339,6 @@ int cli_run(int argc, char **argv)
     }
     check_rest(&p);
     finish_address(&p);
+    check_addresses(&p);
     return p.wrong ? EXIT_USAGE : command->run(&options);
 }

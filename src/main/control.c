@@ -224,6 +224,7 @@ void control_drain(struct control *c)
         log_event(LOG_WARNING, "gateway_stop_now", "Second signal: stopping at once");
         cancel_all(c);
         stop_services(c);
+        services_kill_all(c->services);
         return;
     }
     c->phase = CONTROL_DRAINING;

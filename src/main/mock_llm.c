@@ -110,18 +110,18 @@ static int process_run(struct process *p)
     signals_block();
     files_raise_limit();
     json_set_alloc_funcs(mem_alloc, mem_free);
-    m->loop = loop_new();
     m->random = m->options.seed;
     p->signals.on_signal = on_signal;
+    m->loop = loop_new();
     enum err err = ERR_NOMEM;
     if (m->loop) {
         server_set_up(m);
         err = listen_and_run(p, &error);
-    }
-    if (err == OK) {
+        server_stop_listening(&m->server);
         loop_free(m->loop);
-        return EXIT_OK;
     }
+    if (err == OK)
+        return EXIT_OK;
     error.err = err;
     fprintf(stderr, "hestia mock-llm: %s\n", error_text(&error));
     return EXIT_FAILED;

@@ -43,11 +43,11 @@ struct mock {
     struct mock_options options;
     struct loop *loop;
     struct server server;
-    struct timer load;    /* until it is due, everything is answered 503 */
+    struct timer load; /* until it is due, everything is answered 503 */
     bool loading;
-    uint64_t random;      /* state of fail_rate's generator */
-    uint64_t answers;     /* number of the next answer's identifier */
-    uint64_t requests;    /* all but /health and /stats, as the three below */
+    uint64_t random;   /* state of fail_rate's generator */
+    uint64_t answers;  /* number of the next answer's identifier */
+    uint64_t requests; /* all but /health and /stats, as the three below */
     uint64_t concurrent, max_concurrent;
     uint64_t order_count; /* identifiers seen so far; the last MOCK_ORDER_MAX are kept */
     char order[MOCK_ORDER_MAX][MOCK_ID_MAX + 1];

@@ -23,7 +23,8 @@ static uint64_t idle_deadline(const struct task *t, const struct mock_call *call
 static enum err piece_send(struct mock_call *call, struct str piece, bool chunked)
 {
     char size[20];
-    struct iovec parts[3] = {{size, 0}, {(void *)(uintptr_t)piece.p, piece.n}, {(void *)(uintptr_t) "\r\n", 2}};
+    struct iovec parts[3] = {
+        {size, 0}, {(void *)(uintptr_t)piece.p, piece.n}, {(void *)(uintptr_t) "\r\n", 2}};
     if (piece.n == 0)
         return OK;
     if (!chunked)
@@ -117,7 +118,8 @@ enum err bytes_events(struct task *t, struct mock_call *call)
     uint64_t start = task_now(t);
     for (uint64_t i = 0; i < count && call->request.head.method != METHOD_HEAD; i++) {
         TRY(interval ? mock_wait(t, call, clock_after(start, i * interval)) : task_yield(t));
-        buf_addf(&call->out, "id: %llu\ndata: {\"n\":%llu}\n\n", (unsigned long long)i, (unsigned long long)i);
+        buf_addf(&call->out, "id: %llu\ndata: {\"n\":%llu}\n\n", (unsigned long long)i,
+                 (unsigned long long)i);
         TRY(mock_write(t, call));
     }
     return response_end_stream(t, call->conn, &call->request);

@@ -91,7 +91,8 @@ enum err openai_embeddings(struct task *t, struct mock_call *call)
     struct str model = mock_json_str(call->json, "model");
     TRY(embedding_plan(call, &e));
     if (!input_count(&e))
-        return mock_send_error(t, call, 400, "bad_request", "input is a text, or an array of texts or token numbers");
+        return mock_send_error(t, call, 400, "bad_request",
+                               "input is a text, or an array of texts or token numbers");
     json_put_object(&j);
     json_key_c(&j, "object", "list");
     json_key_array(&j, "data");

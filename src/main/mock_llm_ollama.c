@@ -78,8 +78,9 @@ enum err ollama_version(struct task *t, struct mock_call *call)
 /* Ollama's command asks here whether anybody is at home. */
 enum err ollama_root(struct task *t, struct mock_call *call)
 {
-    struct response response = {
-        .status = 200, .content_type = STR("text/plain; charset=utf-8"), .body = STR("mock-llm is running\n")};
+    struct response response = {.status = 200,
+                                .content_type = STR("text/plain; charset=utf-8"),
+                                .body = STR("mock-llm is running\n")};
     return response_send(t, call->conn, &call->request, &response);
 }
 

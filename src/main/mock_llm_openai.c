@@ -14,9 +14,9 @@ struct answer {
     char id[40];
     int64_t created; /* seconds since 1970 */
     uint64_t choices, tokens, prompt_tokens;
-    bool cut;         /* the client's limit was lower than --tokens */
-    bool with_usage;  /* the stream ends with a chunk that counts */
-    struct str tool;  /* the function to call; empty = answer with text */
+    bool cut;        /* the client's limit was lower than --tokens */
+    bool with_usage; /* the stream ends with a chunk that counts */
+    struct str tool; /* the function to call; empty = answer with text */
 };
 
 /* ---- what was asked -------------------------------------------------------------------------------------
@@ -45,7 +45,8 @@ static struct answer answer_plan(struct mock_call *call, bool chat)
     const json_t *json = call->json;
     const struct mock_options *o = &call->mock->options;
     const json_t *prompt = json_object_get(json, chat ? "messages" : "prompt");
-    struct answer a = {.chat = chat, .model = mock_json_str(json, "model"), .created = clock_wall_us() / 1000000};
+    struct answer a = {
+        .chat = chat, .model = mock_json_str(json, "model"), .created = clock_wall_us() / 1000000};
     a.tokens = mock_json_count(json, "max_tokens", o->tokens, o->tokens);
     a.tokens = MIN(a.tokens, mock_json_count(json, "max_completion_tokens", o->tokens, o->tokens));
     a.cut = a.tokens < o->tokens;

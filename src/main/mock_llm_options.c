@@ -31,7 +31,8 @@ static const struct row rows[] = {
      "tokens per second of a stream (default 0: as fast as possible)"},
     {"--fail-rate", "P", KIND_RATE, AT(fail_rate), 0, 1,
      "share of the model's answers, 0 to 1, that are a 500 (default 0)"},
-    {"--seed", "N", KIND_COUNT, AT(seed), 0, 1e15, "which ones: the same seed, the same failures (default 1)"},
+    {"--seed", "N", KIND_COUNT, AT(seed), 0, 1e15,
+     "which ones: the same seed, the same failures (default 1)"},
     {"--status", "N", KIND_COUNT, AT(status), 200, 599,
      "status of every model's answer; from 400 on with an error body"},
     {"--quiet", NULL, KIND_FLAG, AT(quiet), 0, 0, "log nothing but the address"},
@@ -122,9 +123,10 @@ void mock_options_help(struct buf *out)
               "/stats, /echo, /bytes/N and /sse/N?interval=MS.\n\n");
     for (size_t i = 0; i < COUNT_OF(rows); i++)
         buf_addf(out, "  %-12s%-10s %s\n", rows[i].name, rows[i].value ? rows[i].value : "", rows[i].help);
-    buf_add_c(out, "\nTry:  hestia mock-llm --load-time 2s --tps 20\n"
-                   "      curl -N localhost:11435/v1/chat/completions -H 'Content-Type: application/json' \\\n"
-                   "        -d '{\"model\":\"mock-small\",\"stream\":true,"
-                   "\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n"
-                   "Exit codes: 0 ended by a signal, 1 cannot listen, 2 wrong usage.\n");
+    buf_add_c(out,
+              "\nTry:  hestia mock-llm --load-time 2s --tps 20\n"
+              "      curl -N localhost:11435/v1/chat/completions -H 'Content-Type: application/json' \\\n"
+              "        -d '{\"model\":\"mock-small\",\"stream\":true,"
+              "\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n"
+              "Exit codes: 0 ended by a signal, 1 cannot listen, 2 wrong usage.\n");
 }

@@ -1,6 +1,6 @@
 /*
- * The mock's life of a request: read it, find its row, count it, make it wait or fail as the options say, hand
- * it to its handler. The loop's thread; each request is a task.
+ * The mock's life of a request: read it, find its row, count it, make it wait or fail as the options say,
+ * hand it to its handler. The loop's thread; each request is a task.
  */
 #include "main/mock_llm.h"
 
@@ -259,7 +259,8 @@ static enum err answer_model(struct task *t, struct mock_call *call, struct erro
     bool chance = m->options.fail_rate > 0 && fails_by_chance(m);
     TRY(mock_wait(t, call, task_deadline(t, m->options.latency_ms)));
     if (m->options.status >= 400)
-        return mock_send_error(t, call, (int)m->options.status, "mock_status", "mock-llm fails as --status says");
+        return mock_send_error(t, call, (int)m->options.status, "mock_status",
+                               "mock-llm fails as --status says");
     if (chance)
         return mock_send_error(t, call, 500, "mock_failure", "mock-llm fails as --fail-rate says");
     return call->route->handler(t, call);

@@ -52,9 +52,9 @@ static void options_are_taken(void **state)
 static void options_are_refused(void **state)
 {
     static const char *const wrong[][2] = {
-        {"--nonsense", NULL},    {"--tokens", NULL},       {"--tokens=-1", NULL},    {"--tokens", "many"},
-        {"--fail-rate=2", NULL}, {"--fail-rate=-1", NULL}, {"--status=100", NULL},   {"--status", "600"},
-        {"--load-time=x", NULL}, {"--quiet=1", NULL},      {"--models=", NULL},      {"--models", " , "},
+        {"--nonsense", NULL},    {"--tokens", NULL},       {"--tokens=-1", NULL},  {"--tokens", "many"},
+        {"--fail-rate=2", NULL}, {"--fail-rate=-1", NULL}, {"--status=100", NULL}, {"--status", "600"},
+        {"--load-time=x", NULL}, {"--quiet=1", NULL},      {"--models=", NULL},    {"--models", " , "},
         {"word", NULL},          {"--tps=nan", NULL},      {"--listen=", NULL},
     };
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {

@@ -36,8 +36,7 @@ uint64_t mock_words_json(const json_t *value)
         return mock_words(str_make(json_string_value(value), json_string_length(value)));
     if (json_is_integer(value))
         return 1;
-    json_array_foreach(value, i, item)
-        words += mock_words_json(item);
+    json_array_foreach(value, i, item) words += mock_words_json(item);
     if (json_is_object(value))
         words = mock_words_json(json_object_get(value, "content")) +
                 mock_words_json(json_object_get(value, "text"));
@@ -46,8 +45,9 @@ uint64_t mock_words_json(const json_t *value)
 
 void mock_token(struct buf *out, uint64_t i)
 {
-    static const char *const words[] = {"This", "answer",  "comes", "from", "a",     "mock", "model,", "so",
-                                        "it",   "says",    "the",   "same", "words", "to",   "all",    "questions."};
+    static const char *const words[] = {"This",   "answer", "comes", "from",      "a",   "mock",
+                                        "model,", "so",     "it",    "says",      "the", "same",
+                                        "words",  "to",     "all",   "questions."};
     if (i)
         buf_add_char(out, ' ');
     buf_add_c(out, words[i % COUNT_OF(words)]);

@@ -148,7 +148,7 @@ static void log_start(const struct boot *b)
 {
     struct log_line l;
     char text[160];
-    if (!log_begin(&l, LOG_WARNING, "gateway_start", "Hestia Gateway starting up"))
+    if (!log_begin(&l, LOG_ALWAYS, "gateway_start", "Hestia Gateway starting up"))
         return;
     json_key_array(&l.json, "listen");
     for (size_t i = 0; i < b->bound_count; i++)

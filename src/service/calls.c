@@ -4,7 +4,7 @@
  */
 #include "service/events.h"
 
-/* ---- status --------------------------------------------------------------------------------------------- */
+/* ---- status ------------------------------------------------------------------------------------------ */
 
 struct status_call {
     struct service *service;
@@ -68,7 +68,7 @@ void services_measure(struct task *t, struct service *any)
     loop_call(t, any->control, measure_ask, any->all);
 }
 
-/* ---- start and stop ------------------------------------------------------------------------------------- */
+/* ---- start and stop ---------------------------------------------------------------------------------- */
 
 struct order {
     struct service *service;
@@ -160,7 +160,7 @@ enum err service_watch_start(struct task *t, struct service *s, struct error *er
     return order_give(t, s, watch_order, false, error);
 }
 
-/* ---- output --------------------------------------------------------------------------------------------- */
+/* ---- output ------------------------------------------------------------------------------------------ */
 
 struct logs_call {
     struct service *service;
@@ -175,8 +175,8 @@ static void logs_ask(void *argument)
     struct logs_call *call = argument;
     const struct log_ring *r = service_current(call->service)->log;
     struct log_text *out = call->out;
-    size_t first = call->tail ? r->line_count - MIN(r->line_count, call->tail)
-                              : log_ring_find(r, call->offset);
+    size_t first =
+        call->tail ? r->line_count - MIN(r->line_count, call->tail) : log_ring_find(r, call->offset);
     size_t count = r->line_count - first;
     *out = (struct log_text){.next = r->end};
     out->lines = count ? arena_alloc(call->arena, count * sizeof *out->lines) : NULL;

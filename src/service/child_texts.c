@@ -6,8 +6,8 @@
 
 const char *const *child_arguments(struct arena *arena, const struct service_config *config, uint16_t port)
 {
-    size_t head = config->shell ? 2 : 0, count = config->shell ? MIN(config->command.count, 1)
-                                                               : config->command.count;
+    size_t head = config->shell ? 2 : 0,
+           count = config->shell ? MIN(config->command.count, 1) : config->command.count;
     const char **argv = arena_alloc(arena, (head + count + 1) * sizeof *argv);
     if (!argv)
         return NULL;
@@ -23,7 +23,7 @@ const char *const *child_arguments(struct arena *arena, const struct service_con
     return argv;
 }
 
-/* ---- environment ---------------------------------------------------------------------------------------- */
+/* ---- environment ------------------------------------------------------------------------------------- */
 
 struct environment {
     struct arena *arena;

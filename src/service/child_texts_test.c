@@ -54,8 +54,9 @@ static const char *value_of(const char *const *list, const char *name)
 static void test_environment(void **state)
 {
     static const char *const parent[] = {
-        "PATH=/bin", "HOME=/root",    "SECRET=1",        "CUDA_VISIBLE_DEVICES=0", "HF_HOME=/models",
-        "PORT=1",    "MY_TOKEN=a=b", "LD_PRELOAD=evil", "LANG=C",                 NULL};
+        "PATH=/bin",       "HOME=/root", "SECRET=1",     "CUDA_VISIBLE_DEVICES=0",
+        "HF_HOME=/models", "PORT=1",     "MY_TOKEN=a=b", "LD_PRELOAD=evil",
+        "LANG=C",          NULL};
     struct str inherit[] = {STR("MY_TOKEN"), STR("PORT")};
     struct env_pair env[] = {{STR("HOME"), STR("/srv")}, {STR("URL"), STR("http://x:${PORT}")}};
     struct service_config config = {.env_inherit = {inherit, 2}, .env = env, .env_count = 2};

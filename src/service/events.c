@@ -111,7 +111,7 @@ void event_removed(struct service *s)
     metric_gauge_set(s->control->metrics, METRIC_SERVICE_IN_FLIGHT, LABELS(s->label), 0);
 }
 
-/* ---- the queue ------------------------------------------------------------------------------------------ */
+/* ---- the queue --------------------------------------------------------------------------------------- */
 
 static void queue_event(struct service *s, enum log_level level, const char *event, const char *message,
                         const char *request_id, uint64_t waited_ns)
@@ -153,7 +153,7 @@ void event_queue_timeout(struct service *s, const char *request_id, uint64_t wai
                 waited_ns);
 }
 
-/* ---- health and output ---------------------------------------------------------------------------------- */
+/* ---- health and output ------------------------------------------------------------------------------- */
 
 void event_health_check(struct service *s, bool ok, bool is_news, uint64_t duration_ns, const char *why)
 {

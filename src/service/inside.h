@@ -21,6 +21,7 @@ enum {
     BACK_OFF_RESET_MS = 60000,     /* ready that long: failures are forgotten */
     UNREACHABLE_RETRY_MS = 1000,   /* an external service with a fallback is asked again after that */
     SUSPECT_PROBE_MS = 2000,       /* how long a suspect may take to show that it is alive */
+    SUSPECT_PAUSE_MS = 1000,       /* it is not asked more often than that */
     OUTPUT_LINES_PER_SECOND = 200, /* of one service, into the gateway's log */
 };
 
@@ -35,6 +36,7 @@ struct run {
     uint64_t deadline;  /* STARTING */
     uint64_t log_start; /* its output begins there in the ring */
     const char *stop_reason;
+    uint64_t suspect_after;  /* HOT: no probe of a suspect before */
     uint64_t drain_deadline; /* STOPPING with requests in flight: then by force */
     bool stopping;           /* orchestrator->stop was called */
 };
@@ -65,6 +67,8 @@ struct service {
 
     struct list queue; /* of struct waiter, in order of arrival */
     size_t pending;
+    uint64_t ramp;           /* after a start: how many the queue may have in flight now (lease.c) */
+    struct timer ramp_timer; /* when it doubles */
     bool start_claim;     /* POST …/start, until the start has ended */
     uint64_t watch_until; /* a waiting page's claim; 0 = none */
 
@@ -90,8 +94,8 @@ struct services {
     struct loop *control;
     struct shepherd *shepherd;
     const struct orchestrator *(*find)(enum orchestrator_kind kind); /* orchestrator_find, but for tests */
-    struct pool *pool; /* for probes */
-    struct map by_id;  /* id -> struct service * */
+    struct pool *pool;                                               /* for probes */
+    struct map by_id;                                                /* id -> struct service * */
     struct list retired;
     size_t probe_count; /* tasks that have not ended */
     bool draining, stopping;
@@ -105,7 +109,7 @@ struct waiter {
     struct list node;
     struct service *service; /* control may move it to a successor */
     struct loop *control;
-    struct reply reply;      /* for a waiter that was queued */
+    struct reply reply; /* for a waiter that was queued */
     const char *request_id;
     bool wake;
     bool queued; /* the answer comes as a reply */
@@ -119,12 +123,29 @@ struct waiter {
     struct placement *places;
 };
 
-/* ---- service.c: the state machine ----------------------------------------------------------------------- */
+/* ---- service.c: memory, the mover, deadlines --------------------------------------------------------- */
 
 struct service *service_new(struct services *all, struct config *snapshot,
                             const struct service_config *config);
 /* The one that stands for it now: after a reload, its successor. */
 struct service *service_current(struct service *s);
+/* The one place where a state changes. */
+void service_move(struct service *s, enum service_state to, const char *reason, uint64_t idle_ms);
+/* Sets the deadline of the present state. */
+void service_arm(struct service *s);
+bool service_has_claim(const struct service *s);
+bool service_is_gone(struct service *s); /* nothing runs, nothing refers to it */
+/* New places for those who come from now on; the old ones wait until nothing is in flight. */
+void service_publish(struct service *s, struct placement *p);
+void service_sweep_places(struct service *s);
+
+static inline uint64_t service_now(const struct service *s)
+{
+    return loop_now(s->control);
+}
+
+/* ---- start.c ----------------------------------------------------------------------------------------- */
+
 /* Why nothing can be asked of it: removed, disabled, not built, draining. */
 enum err service_refusal(struct service *s, struct error *error) MUST_CHECK;
 /* ERR_BACKING_OFF (or ERR_UPSTREAM_UNREACHABLE) while the last failure is too near. */
@@ -132,36 +153,48 @@ enum err service_back_off(struct service *s, struct error *error, int *retry_aft
 void service_start_now(struct service *s); /* when cold and not refused */
 /* Starts it if it is cold, somebody waits, and no back-off holds it; and sets the next deadline. */
 void service_wake(struct service *s);
+void service_ask_readiness(struct service *s);
+/* Answers everybody who waits, sets the back-off, then cleans up. `result` is the label of the metric. */
+void service_start_failed(struct service *s, enum err err, const char *why, const char *result);
+
+/* ---- stop.c ------------------------------------------------------------------------------------------ */
+
+/* What still runs is stopped within grace_ms (0: by force); in any case the service ends up cold. */
+void service_run_end(struct service *s, const char *reason, uint64_t grace_ms, uint64_t idle_ms);
+/* Nothing runs any more. Starts again if somebody waits. */
+void service_become_cold(struct service *s, const char *reason, uint64_t idle_ms);
 /* A claim has gone: cancels a start that nobody waits for. */
 void service_claim_gone(struct service *s);
 /* Ends what runs; waits for requests in flight, unless `force`. */
 void service_end(struct service *s, const char *reason, bool force);
-/* Requests may be waiting for the present state to change: sets the next deadline. */
-void service_arm(struct service *s);
+void service_suspected(struct message *m);
+
+/* ---- reload.c ---------------------------------------------------------------------------------------- */
+
 /* After a change of live keys. */
 void service_reconfigure(struct service *s, struct config *snapshot, const struct service_config *config);
 /* Takes the place of `old`, whose waiters move on. NULL successor: removed. */
 void service_retire(struct service *old, struct service *successor);
 /* `next` may not start before `old`, which is retired or about to be, has stopped. */
 void service_block(struct service *old, struct service *next);
-void service_suspected(struct message *m);
-bool service_is_gone(struct service *s); /* nothing runs, nothing refers to it */
-void placements_sweep(struct service *s);
 
-/* ---- lease.c: the queue --------------------------------------------------------------------------------- */
+/* ---- lease.c: the queue ------------------------------------------------------------------------------ */
 
 /* Lets requests out of the queue as far as there is room. */
 void queue_release(struct service *s);
+/* Just ready: the queue goes out by slow start. */
+void queue_ramp_begin(struct service *s);
+void queue_ramp_due(struct timer *timer);
 /* Answers every waiter (with `wakers_too` false only those of monitors). */
 void queue_fail(struct service *s, const struct error *error, int retry_after, bool wakers_too);
 void queue_move(struct service *from, struct service *to);
 void slot_freed(struct message *m);
 
-/* ---- calls.c -------------------------------------------------------------------------------------------- */
+/* ---- calls.c ----------------------------------------------------------------------------------------- */
 
 void log_readers_wake(struct log_ring *r, bool all);
 
-/* ---- services.c ----------------------------------------------------------------------------------------- */
+/* ---- services.c -------------------------------------------------------------------------------------- */
 
 /* Something ended: a retired service may go, and services_stop_all may be done. Frees `s` perhaps (NULL:
    only looks whether all is done). */

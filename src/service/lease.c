@@ -9,7 +9,7 @@
  */
 #include "service/events.h"
 
-/* ---- control: the queue --------------------------------------------------------------------------------- */
+/* ---- control: the queue ------------------------------------------------------------------------------ */
 
 static void waiter_unlink(struct waiter *w)
 {
@@ -52,6 +52,29 @@ static void waiter_release(struct waiter *w)
     waiter_settle(w, OK);
 }
 
+/* A service that has just started gets its queue by slow start, not as one burst: many small servers listen with a
+   backlog of five, and the connections beyond it would wait for TCP's retransmissions. Each answer lets the next one
+   out, and the window doubles with time, so that servers of long requests soon have them all. */
+enum { RAMP_START = 4, RAMP_MS = 50 };
+
+void queue_ramp_begin(struct service *s)
+{
+    s->ramp = RAMP_START;
+    if (!list_empty(&s->queue)) /* before it is hot: who comes now stands behind */
+        word_set_flags(&s->word, WORD_WATCHED);
+    timer_set(s->control, &s->ramp_timer, clock_after(loop_now(s->control), RAMP_MS));
+}
+
+void queue_ramp_due(struct timer *timer)
+{
+    struct service *s = CONTAINER_OF(timer, struct service, ramp_timer);
+    if (s->state != SERVICE_HOT || s->ramp == WORD_COUNT_MAX)
+        return;
+    s->ramp *= 2;
+    timer_set(s->control, timer, clock_after(loop_now(s->control), RAMP_MS));
+    queue_release(s);
+}
+
 void queue_release(struct service *s)
 {
     /* The flag before the attempt: a slot given back after a failed attempt is then told to us. */
@@ -59,10 +82,12 @@ void queue_release(struct service *s)
         word_set_flags(&s->word, WORD_WATCHED);
     while (!list_empty(&s->queue)) {
         struct waiter *w = CONTAINER_OF(s->queue.next, struct waiter, node);
-        if (!waiter_admit(w))
+        if (word_in_flight(word_read(&s->word)) >= s->ramp || !waiter_admit(w))
             break;
         waiter_release(w);
     }
+    if (s->state == SERVICE_HOT && list_empty(&s->queue))
+        s->ramp = WORD_COUNT_MAX; /* the first rush is over */
     if (s->state == SERVICE_HOT && !s->retired && list_empty(&s->queue))
         word_clear_flags(&s->word, WORD_WATCHED);
 }
@@ -153,7 +178,7 @@ static void waiter_withdraw(void *argument)
         service_claim_gone(s);
 }
 
-/* ---- workers -------------------------------------------------------------------------------------------- */
+/* ---- workers ----------------------------------------------------------------------------------------- */
 
 static void place_give_back(struct service *s)
 {
@@ -222,7 +247,8 @@ static enum err lease_wait(struct task *t, struct service *s, const struct servi
                            struct error *error)
 {
     uint64_t begun = task_now(t);
-    struct waiter w = {.service = s, .control = s->control, .request_id = options->request_id, .wake = options->wake};
+    struct waiter w = {
+        .service = s, .control = s->control, .request_id = options->request_id, .wake = options->wake};
     reply_init(&w.reply, t);
     loop_call(t, s->control, waiter_enter, &w);
     enum err err = w.queued ? waiter_wait(t, &w, options->client, deadline_of(t, config, options)) : w.err;

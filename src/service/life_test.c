@@ -28,7 +28,7 @@ static void user_go(struct user *u)
     stage_run(u->loop, user_go_task, u);
 }
 
-/* ---- starting ------------------------------------------------------------------------------------------- */
+/* ---- starting ---------------------------------------------------------------------------------------- */
 
 static char queue_log[MANY * 16];
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -179,7 +179,7 @@ static void test_waiting_page_starts(void **state)
     service_unref(s);
 }
 
-/* ---- the queue ------------------------------------------------------------------------------------------ */
+/* ---- the queue --------------------------------------------------------------------------------------- */
 
 static void test_queue_full(void **state)
 {
@@ -280,7 +280,7 @@ static void test_monitors_do_not_wake(void **state)
     service_unref(s);
 }
 
-/* ---- refusing ------------------------------------------------------------------------------------------- */
+/* ---- refusing ---------------------------------------------------------------------------------------- */
 
 static void refused(struct service_config c, enum err want)
 {
@@ -313,7 +313,7 @@ static void test_what_cannot_start(void **state)
     assert_int_equal(fake.starts, 0);
 }
 
-/* ---- stopping ------------------------------------------------------------------------------------------- */
+/* ---- stopping ---------------------------------------------------------------------------------------- */
 
 static void test_stop_during_start(void **state)
 {
@@ -453,7 +453,7 @@ static void test_crash_while_hot(void **state)
     service_unref(s);
 }
 
-/* ---- reload --------------------------------------------------------------------------------------------- */
+/* ---- reload ------------------------------------------------------------------------------------------ */
 
 static void test_reload_leaves_the_unchanged_alone(void **state)
 {
@@ -583,7 +583,7 @@ static void test_reload_under_load(void **state)
     service_unref(s);
 }
 
-/* ---- the end -------------------------------------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------------------------------- */
 
 static void test_drain_refuses(void **state)
 {

@@ -30,7 +30,7 @@ void log_ring_unref(struct log_ring *r)
     mem_free(r);
 }
 
-/* ---- writing -------------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------------- */
 
 static void drop_oldest(struct log_ring *r)
 {
@@ -117,7 +117,7 @@ void log_ring_add(struct log_ring *r, struct str bytes, int64_t wall_us, log_rin
     }
 }
 
-/* ---- reading -------------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------------- */
 
 struct log_ring_line log_ring_line_at(const struct log_ring *r, size_t i)
 {

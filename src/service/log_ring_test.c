@@ -145,8 +145,12 @@ static void test_tail(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        RING(test_lines_in_any_split), RING(test_progress_bars_and_nuls), RING(test_long_lines_are_cut),
-        RING(test_old_lines_go),       RING(test_many_short_lines),       RING(test_find),
+        RING(test_lines_in_any_split),
+        RING(test_progress_bars_and_nuls),
+        RING(test_long_lines_are_cut),
+        RING(test_old_lines_go),
+        RING(test_many_short_lines),
+        RING(test_find),
         RING(test_tail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

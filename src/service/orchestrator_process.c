@@ -33,14 +33,14 @@ struct orchestration {
     char command[64]; /* for messages */
 };
 
-/* ---- the port ------------------------------------------------------------------------------------------- */
+/* ---- the port ---------------------------------------------------------------------------------------- */
 
 static bool port_probe(int family, uint16_t *port)
 {
-    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = in6addr_loopback,
-                               .sin6_port = htons(*port)};
-    struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                               .sin_port = htons(*port)};
+    struct sockaddr_in6 six = {
+        .sin6_family = AF_INET6, .sin6_addr = in6addr_loopback, .sin6_port = htons(*port)};
+    struct sockaddr_in four = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(*port)};
     bool is_four = family == AF_INET;
     struct sockaddr *address = is_four ? (struct sockaddr *)&four : (struct sockaddr *)&six;
     socklen_t length = is_four ? sizeof four : sizeof six;
@@ -69,7 +69,7 @@ static bool port_allocate(uint16_t *port)
     return false;
 }
 
-/* ---- output --------------------------------------------------------------------------------------------- */
+/* ---- output ------------------------------------------------------------------------------------------ */
 
 static void output_close(struct orchestration *o)
 {
@@ -111,7 +111,7 @@ static void output_due(struct timer *timer)
     output_read(CONTAINER_OF(timer, struct orchestration, reading), OUTPUT_PER_TURN);
 }
 
-/* ---- what the shepherd tells ---------------------------------------------------------------------------- */
+/* ---- what the shepherd tells ------------------------------------------------------------------------- */
 
 static void kill_due(struct timer *timer)
 {
@@ -162,7 +162,7 @@ static void child_exited(struct child *c, int status)
     o->events->on_stopped(o->owner, str_from_c(why), !o->stop_asked);
 }
 
-/* ---- the interface -------------------------------------------------------------------------------------- */
+/* ---- the interface ----------------------------------------------------------------------------------- */
 
 static void process_free(struct orchestration *o)
 {

@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-/* ---- building ------------------------------------------------------------------------------------------- */
+/* ---- building ---------------------------------------------------------------------------------------- */
 
 struct str port_substitute(struct arena *arena, struct str text, uint16_t port)
 {
@@ -102,7 +102,7 @@ void placement_free(struct placement *p)
     mem_free(p);
 }
 
-/* ---- turns ---------------------------------------------------------------------------------------------- */
+/* ---- turns ------------------------------------------------------------------------------------------- */
 
 static uint64_t divisor(uint64_t a, uint64_t b)
 {
@@ -151,7 +151,7 @@ size_t turns_fill(const uint32_t *weights, size_t count, uint16_t turns[TURNS_MA
     return sum;
 }
 
-/* ---- picking -------------------------------------------------------------------------------------------- */
+/* ---- picking ----------------------------------------------------------------------------------------- */
 
 static bool was_tried(uint64_t tried, size_t index)
 {

@@ -12,7 +12,8 @@
 #include <stdatomic.h>
 
 enum {
-    PLACE_ASIDE_MS = 30000, /* a failing instance is left out that long, then gets one request to prove itself */
+    PLACE_ASIDE_MS =
+        30000, /* a failing instance is left out that long, then gets one request to prove itself */
     PLACES_MAX = 256,
     TURNS_MAX = 1024, /* length of one round of all turns */
 };

@@ -11,8 +11,8 @@ static struct service *begin(const struct service_config *c)
     config_use(c, 1);
     answered = gone = 0;
     struct service *s = service_x();
-    user = (struct user){
-        .service = s, .config = c, .options.wake = true, .answered = &answered, .gone = &gone};
+    user =
+        (struct user){.service = s, .config = c, .options.wake = true, .answered = &answered, .gone = &gone};
     return s;
 }
 
@@ -217,12 +217,8 @@ static int origins_gone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        PROCESS(test_life),
-        PROCESS(test_exit_during_start),
-        PROCESS(test_exec_failure),
-        PROCESS(test_crash),
-        PROCESS(test_stubborn_child),
-        PROCESS(test_cancelled_start_leaves_nothing),
+        PROCESS(test_life),  PROCESS(test_exit_during_start), PROCESS(test_exec_failure),
+        PROCESS(test_crash), PROCESS(test_stubborn_child),    PROCESS(test_cancelled_start_leaves_nothing),
         PROCESS(test_flood),
     };
     return cmocka_run_group_tests(tests, NULL, origins_gone);

@@ -39,7 +39,7 @@ uint64_t probe_pause_ms(uint64_t last_ms, uint64_t elapsed_ms, bool is_local)
     return MIN(last_ms + (last_ms + 1) / 2, (uint64_t)PAUSE_MAX_MS);
 }
 
-/* ---- one attempt ---------------------------------------------------------------------------------------- */
+/* ---- one attempt ------------------------------------------------------------------------------------- */
 
 static enum err attempt_http(struct task *t, struct probe *p, uint64_t deadline)
 {
@@ -48,21 +48,20 @@ static enum err attempt_http(struct task *t, struct probe *p, uint64_t deadline)
         .origin = p->origins[0],
         .target = p->target,
         .host_field = p->host_field,
-        .fields = STR("User-Agent: hestia/" HESTIA_VERSION "\r\nAccept: */*\r\n"),
+        .fields = STR("Accept: */*\r\n"),
         .response = BUF(HEALTH_BODY_MAX),
     };
     enum err err = fetch_run(t, p->all->pool, &f, deadline, &p->error);
     /* A health page may be longer than we care to read: its head said all. */
-    if (err == ERR_LIMIT && f.status)
+    if (err != ERR_CANCELLED && f.response.err == ERR_LIMIT)
         err = OK;
     if (err != OK)
         return err;
     if (f.status >= 200 && f.status < 300)
         return OK;
     enum err kind = f.status >= 500 ? ERR_UPSTREAM_UNREACHABLE : ERR_UPSTREAM_PROTOCOL;
-    return error_set(&p->error, kind, "the health check %.*s%.*s answered %d%s",
-                     STR_ARG(p->origins[0]->name), STR_ARG(p->target), f.status,
-                     f.status == 503 ? " (loading)" : "");
+    return error_set(&p->error, kind, "the health check %.*s%.*s answered %d%s", STR_ARG(p->origins[0]->name),
+                     STR_ARG(p->target), f.status, f.status == 503 ? " (loading)" : "");
 }
 
 /* Any of the origins that takes a connection will do. */
@@ -70,10 +69,7 @@ static enum err attempt_connect(struct task *t, struct probe *p, uint64_t deadli
 {
     enum err err = ERR_UPSTREAM_UNREACHABLE;
     for (size_t i = 0; i < p->origin_count; i++) {
-        struct upstream *u = NULL;
-        err = upstream_acquire(t, p->all->pool, p->origins[i], true, deadline, &u, &p->error);
-        if (err == OK)
-            upstream_release(u, false);
+        err = upstream_try(t, p->all->pool, p->origins[i], deadline, &p->error);
         if (err == OK || err == ERR_CANCELLED)
             return err;
     }
@@ -86,8 +82,8 @@ static enum err attempt(struct task *t, struct probe *p)
     bool early = begun - p->started < FAST_MS * CLOCK_MS;
     uint64_t ms = p->plan.attempt_ms ? p->plan.attempt_ms : early ? ATTEMPT_MS : ATTEMPT_SLOW_MS;
     p->error = (struct error){0};
-    enum err err = p->target.n ? attempt_http(t, p, task_deadline(t, ms))
-                               : attempt_connect(t, p, task_deadline(t, ms));
+    enum err err =
+        p->target.n ? attempt_http(t, p, task_deadline(t, ms)) : attempt_connect(t, p, task_deadline(t, ms));
     if (!p->owner)
         return ERR_CANCELLED;
     p->error.err = err;
@@ -100,7 +96,7 @@ static enum err attempt(struct task *t, struct probe *p)
     return err;
 }
 
-/* ---- the task ------------------------------------------------------------------------------------------- */
+/* ---- the task ---------------------------------------------------------------------------------------- */
 
 static enum err probe_run(struct task *t, struct probe *p)
 {
@@ -132,7 +128,7 @@ static void probe_task(struct task *t, void *argument)
 
 static bool origins_choose(struct probe *p, const struct placement *places)
 {
-    const struct place *one = places->has_health ? &places->health
+    const struct place *one = places->has_health  ? &places->health
                               : places->has_probe ? &places->probe
                                                   : NULL;
     size_t count = one ? 1 : places->count;
@@ -144,7 +140,7 @@ static bool origins_choose(struct probe *p, const struct placement *places)
     p->origin_count = count;
     if (!places->has_health)
         return true;
-    p->target = arena_str(&p->arena, one->url.prefix.n ? one->url.prefix : STR("/"));
+    p->target = arena_str(&p->arena, one->url.target);
     p->host_field = arena_str(&p->arena, one->url.host_field);
     return p->target.p && p->host_field.p;
 }

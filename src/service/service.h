@@ -26,8 +26,7 @@ struct target_place {
     uint32_t instance;     /* index */
 };
 
-/* ---- for workers (any task) ------------------------------------------------------------------------------
- */
+/* ---- for workers (any task) -------------------------------------------------------------------------- */
 
 struct lease_options {
     const struct conn *client; /* abandoned -> ERR_CANCELLED; NULL = nobody */
@@ -46,8 +45,8 @@ struct lease {
 };
 
 /* The fast path of service_lease: the service is hot, nobody waits, a slot is free. One compare-and-swap;
-   never suspends. False: nothing was taken, call service_lease. (Always false where `wake_ignore` is
-   configured: then it must be known whether this is a monitor.) */
+   never suspends. False: nothing was taken and `lease` is as it was; call service_lease. `wake`: false for
+   a monitor, whose end is no activity. */
 bool service_lease_now(struct service *s, bool wake, struct lease *lease);
 /* The right to send one request to the service now. Hot: at once, without a message. Otherwise waits in the
    queue, in order of arrival, while the owner makes it hot. ERR_QUEUE_FULL, ERR_QUEUE_TIMEOUT,
@@ -118,8 +117,7 @@ enum err service_logs_wait(struct task *t, struct service *s, uint64_t offset, u
    before metrics are read. */
 void services_measure(struct task *t, struct service *any);
 
-/* ---- for the control thread ------------------------------------------------------------------------------
- */
+/* ---- for the control thread -------------------------------------------------------------------------- */
 
 struct services *services_new(struct loop *control, struct shepherd *shepherd);
 /* Makes the registry match a config: new services appear cold, unchanged ones are untouched, changed ones
@@ -132,6 +130,8 @@ struct service *services_get(struct services *all, struct str id);
 void services_drain(struct services *all);
 /* Stops every child; on_done on the control loop when all are gone. */
 void services_stop_all(struct services *all, void (*on_done)(void *argument), void *argument);
+/* After services_stop_all, for those who will not wait: what still runs is killed at once. */
+void services_kill_all(struct services *all);
 void services_free(struct services *all);
 
 #endif

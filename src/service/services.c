@@ -37,7 +37,7 @@ struct service *services_get(struct services *all, struct str id)
     return s ? service_ref(s) : NULL;
 }
 
-/* ---- a new config --------------------------------------------------------------------------------------- */
+/* ---- a new config ------------------------------------------------------------------------------------ */
 
 static bool needs_restart(const struct service_config *was, const struct service_config *is)
 {
@@ -147,7 +147,7 @@ enum err services_apply(struct services *all, struct config *config)
     return OK;
 }
 
-/* ---- the end -------------------------------------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------------------------------- */
 
 static void service_drain(struct service *s)
 {
@@ -193,6 +193,7 @@ static void service_forget(struct service *s)
 {
     list_remove(&s->node);
     timer_remove(s->control, &s->timer);
+    timer_remove(s->control, &s->ramp_timer);
     if (s->retired && !s->successor)
         event_removed(s);
     service_unref(s);
@@ -224,6 +225,23 @@ void services_stop_all(struct services *all, void (*on_done)(void *argument), vo
     all->on_stopped = on_done;
     all->on_stopped_argument = argument;
     services_settle(all, NULL);
+}
+
+static void run_kill(struct service *s)
+{
+    struct run *run = &s->run;
+    if (run->orchestration && run->stopping)
+        run->orchestrator->stop(run->orchestration, 0);
+}
+
+void services_kill_all(struct services *all)
+{
+    MAP_EACH(entry, &all->by_id)
+    {
+        run_kill(entry->value);
+    }
+    LIST_EACH_SAFE(node, &all->retired)
+    run_kill(CONTAINER_OF(node, struct service, node));
 }
 
 void services_free(struct services *all)

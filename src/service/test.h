@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- waiting for what other threads do ------------------------------------------------------------------ */
+/* ---- waiting for what other threads do --------------------------------------------------------------- */
 
 static pthread_mutex_t stage_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t stage_changed = PTHREAD_COND_INITIALIZER;
@@ -59,7 +59,7 @@ static inline int stage_get(const int *counter)
             fail_msg("%s is %d, wanted %d", #counter, got_, (int)(n));                                       \
     } while (0)
 
-/* ---- threads -------------------------------------------------------------------------------------------- */
+/* ---- threads ----------------------------------------------------------------------------------------- */
 
 struct stage {
     struct loop *control, *workers[2];
@@ -121,13 +121,13 @@ static inline void on_control(void (*fn)(void *argument), void *argument)
     STAGE_AWAIT(&job.done, 1);
 }
 
-/* ---- an orchestrator that only pretends ----------------------------------------------------------------- */
+/* ---- an orchestrator that only pretends -------------------------------------------------------------- */
 
 struct fake {
-    int start_ms;     /* until on_started; -1 = never */
-    int stop_ms;      /* until on_stopped */
-    bool fails;       /* on_failed instead of on_started */
-    bool fails_now;   /* start() itself fails */
+    int start_ms;   /* until on_started; -1 = never */
+    int stop_ms;    /* until on_stopped */
+    bool fails;     /* on_failed instead of on_started */
+    bool fails_now; /* start() itself fails */
     uint16_t port;
     int starts, stops, live, live_max; /* under stage_lock */
     int stops_under_load;              /* idle stops while `using` was not 0 */
@@ -235,7 +235,7 @@ static inline const struct orchestrator *fake_find(enum orchestrator_kind kind)
     return kind == ORCHESTRATOR_PROCESS ? &orchestrator_fake : orchestrator_find(kind);
 }
 
-/* ---- configs -------------------------------------------------------------------------------------------- */
+/* ---- configs ----------------------------------------------------------------------------------------- */
 
 static inline struct config *config_make(const struct service_config *services, size_t count)
 {
@@ -291,7 +291,7 @@ static inline void config_use(const struct service_config *services, size_t coun
     config_unref(c);
 }
 
-/* ---- setting up and down -------------------------------------------------------------------------------- */
+/* ---- setting up and down ----------------------------------------------------------------------------- */
 
 static inline int stage_open(void **state)
 {
@@ -363,7 +363,7 @@ static inline struct service *service_x(void)
     return s;
 }
 
-/* ---- requests ------------------------------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------------------------- */
 
 /* One request: takes a lease, holds it until it is told, gives it back. */
 struct user {
@@ -402,7 +402,7 @@ static inline void user_task(struct task *t, void *argument)
         u->err = task_sleep(t, (uint64_t)u->hold_ms);
     if (lease.service) {
         pthread_mutex_lock(&stage_lock);
-        fake.using--;
+        fake.using --;
         pthread_mutex_unlock(&stage_lock);
     }
     lease_release(&lease, t->loop);

@@ -54,8 +54,8 @@ static inline bool word_enter(service_word *word, unsigned hot, uint64_t forbidd
     do {
         if (word_state(w) != hot || (w & forbidden) || !word_has_room(w))
             return false;
-    } while (!atomic_compare_exchange_weak_explicit(word, &w, w + 1, memory_order_acq_rel,
-                                                    memory_order_relaxed));
+    } while (
+        !atomic_compare_exchange_weak_explicit(word, &w, w + 1, memory_order_acq_rel, memory_order_relaxed));
     return true;
 }
 
@@ -70,13 +70,13 @@ static inline bool word_leave(service_word *word)
         REQUIRE(word_in_flight(w) > 0);
         post = (w & WORD_WATCHED) && !(w & WORD_POSTED);
         next = (w - 1) | (post ? WORD_POSTED : 0);
-    } while (!atomic_compare_exchange_weak_explicit(word, &w, next, memory_order_acq_rel,
-                                                    memory_order_relaxed));
+    } while (
+        !atomic_compare_exchange_weak_explicit(word, &w, next, memory_order_acq_rel, memory_order_relaxed));
     return post;
 }
 
 /* The rest is for the control thread. Every reading is a read-modify-write: what a worker does afterwards
-   happens after what control had written before (see placements_sweep). */
+   happens after what control had written before (see service_sweep_places). */
 static inline uint64_t word_read(service_word *word)
 {
     return atomic_fetch_add_explicit(word, 0, memory_order_acq_rel);
@@ -120,8 +120,8 @@ static inline bool word_retire_idle(service_word *word, unsigned from, unsigned 
         if (word_state(w) != from || word_in_flight(w) > 0 || (w & (WORD_WATCHED | WORD_POSTED)))
             return false;
         next = (w & ~WORD_STATE) | (uint64_t)to << WORD_STATE_SHIFT;
-    } while (!atomic_compare_exchange_weak_explicit(word, &w, next, memory_order_acq_rel,
-                                                    memory_order_relaxed));
+    } while (
+        !atomic_compare_exchange_weak_explicit(word, &w, next, memory_order_acq_rel, memory_order_relaxed));
     return true;
 }
 

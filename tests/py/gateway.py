@@ -249,8 +249,10 @@ class Gateway:
     def check_reports(self):
         for report in SANITIZER_REPORTS:
             assert report not in self.stderr, self.stderr
+        # Lines with "--" are valgrind's own doubts, about system calls newer than itself.
         for path in self.folder.glob("valgrind.*"):
-            assert not path.read_text(), path.read_text()
+            errors = [line for line in path.read_text().splitlines() if line.startswith("==")]
+            assert not errors, "\n".join(errors)
 
 
 def processes_mentioning(word):

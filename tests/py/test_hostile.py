@@ -359,15 +359,15 @@ def test_body_limit(hestia, backend):
 
 
 def test_configured_limits(hestia, backend):
-    gateway = hestia({"server": {"limits": {"target": 100, "field": 200, "head": 1000, "fields": 10}},
+    gateway = hestia({"server": {"limits": {"target": 256, "field": 256, "head": 1024, "fields": 16}},
                       "services": {"s": {"base_url": backend.url}}})
-    assert gateway.get("/services/s/" + "a" * 88).status == 200
-    assert gateway.get("/services/s/" + "a" * 89).status == 414
-    assert gateway.get("/services/s/", [("X-A", "a" * 190)]).status == 200
-    assert gateway.get("/services/s/", [("X-A", "a" * 200)]).status == 431
-    assert gateway.get("/services/s/", [(f"X-{n}", "1") for n in range(9)]).status == 200
-    assert gateway.get("/services/s/", [(f"X-{n}", "1") for n in range(10)]).status == 431
-    assert gateway.get("/services/s/", [(f"X-{n}", "a" * 190) for n in range(6)]).status == 431
+    assert gateway.get("/services/s/" + "a" * 244).status == 200
+    assert gateway.get("/services/s/" + "a" * 245).status == 414
+    assert gateway.get("/services/s/", [("X-A", "a" * 240)]).status == 200
+    assert gateway.get("/services/s/", [("X-A", "a" * 256)]).status == 431
+    assert gateway.get("/services/s/", [(f"X-{n}", "1") for n in range(15)]).status == 200
+    assert gateway.get("/services/s/", [(f"X-{n}", "1") for n in range(16)]).status == 431
+    assert gateway.get("/services/s/", [(f"X-{n}", "a" * 230) for n in range(5)]).status == 431
 
 
 def test_connection_limit(hestia):

@@ -19,7 +19,7 @@ class Mock:
         self.process = subprocess.Popen([find_binary(), "mock-llm", "--listen", "127.0.0.1:0", *map(str, options)], cwd=folder,
                                         env=environment(folder, {}), stdout=subprocess.PIPE, stderr=self.stderr, text=True)
         line = self.process.stdout.readline()
-        self.port = int(json.loads(line)["listen"][0].rsplit(":", 1)[1])
+        self.port = int(json.loads(line)["listen"].rsplit(":", 1)[1])
 
     def request(self, method, path, body=None):
         with Connection(self.port) as connection:
