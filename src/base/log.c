@@ -79,8 +79,8 @@ static void begin_text(struct log_line *l, enum log_level level, const char *eve
     json_put_object(&l->json);
 }
 
-static bool line_begin(struct log_line *l, enum log_level level, const char *event_type, const char *format,
-                       va_list args)
+__attribute__((format(printf, 4, 0))) static bool
+line_begin(struct log_line *l, enum log_level level, const char *event_type, const char *format, va_list args)
 {
     char message[2048];
     if (!log_enabled(level))

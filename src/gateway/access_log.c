@@ -46,11 +46,12 @@ static void count(struct exchange *x, uint64_t now, uint64_t bytes)
     if (!x->attempts)
         return;
     metric_add(m, METRIC_PROXY_REQUESTS, LABELS(service, method), 1);
-    metric_add(m, METRIC_ROUTING_DECISIONS,
-               LABELS(service, worker_label(x->worker, x->on_fallback                             ? "fallback"
-                                                       : x->route.service->config->instance_count ? "load_balancer"
-                                                                                                  : "base_url")),
-               1);
+    metric_add(
+        m, METRIC_ROUTING_DECISIONS,
+        LABELS(service, worker_label(x->worker, x->on_fallback                             ? "fallback"
+                                                : x->route.service->config->instance_count ? "load_balancer"
+                                                                                           : "base_url")),
+        1);
     if (!x->answered_at)
         return;
     metric_observe(m, METRIC_PROXY_DURATION, LABELS(service, method, status), now - x->sent_at);

@@ -1,7 +1,8 @@
 /*
  * Attempts: one request may be sent more than once, by three different rules (details.md section 2):
- * reconnect (a kept-alive connection died before a byte came), service retry (retry_count, other instances), fallback_url.
- * All of them only before the first byte of a response reached the client. Runs in the exchange's task.
+ * reconnect (a kept-alive connection died before a byte came), service retry (retry_count, other instances),
+ * fallback_url. All of them only before the first byte of a response reached the client. Runs in the
+ * exchange's task.
  */
 #include "gateway/exchange.h"
 
@@ -14,15 +15,17 @@ void attempt_drop(struct exchange *x)
     x->up = NULL;
 }
 
-/* ---- one attempt ---------------------------------------------------------------------------------------- */
+/* ---- one attempt ----------------------------------------------------------------------------------------
+ */
 
 static void log_attempt(struct exchange *x, const char *reason)
 {
     struct log_line l;
     metric_add(x->worker->metrics, METRIC_UPSTREAM_ATTEMPTS,
                LABELS((label)x->route.service->label, worker_label(x->worker, reason)), 1);
-    if (!log_begin(&l, LOG_DEBUG, "proxy_start", "Proxying %.*s %.*s to %.*s", STR_ARG(x->request.head.method_text),
-                   STR_ARG(str_first(x->route.path, 1024)), STR_ARG(x->place.origin->name)))
+    if (!log_begin(&l, LOG_DEBUG, "proxy_start", "Proxying %.*s %.*s to %.*s",
+                   STR_ARG(x->request.head.method_text), STR_ARG(str_first(x->route.path, 1024)),
+                   STR_ARG(x->place.origin->name)))
         return;
     json_key_c(&l.json, "request_id", x->request.id);
     json_key_str(&l.json, "service_id", x->route.service->config->id);
@@ -40,7 +43,8 @@ static enum err connection_get(struct task *t, struct exchange *x, bool fresh)
     if (LIKELY(x->up != NULL))
         return OK;
     TRY(inflow_settle(&x->conn->in));
-    return upstream_acquire(t, x->worker->pool, x->place.origin, true, task_deadline(t, CONNECT_MS), &x->up, &x->error);
+    return upstream_acquire(t, x->worker->pool, x->place.origin, true, task_deadline(t, CONNECT_MS), &x->up,
+                            &x->error);
 }
 
 static void relay_prepare(struct exchange *x)
@@ -99,13 +103,14 @@ static enum err attempt_once(struct task *t, struct exchange *x, const char *rea
     return err;
 }
 
-/* ---- the rules ------------------------------------------------------------------------------------------ */
+/* ---- the rules ------------------------------------------------------------------------------------------
+ */
 
 enum outcome {
-    OUTCOME_ANSWER,      /* a response to pass on */
-    OUTCOME_FINAL,       /* the client's fault, or it left */
-    OUTCOME_NO_CONNECT,  /* nothing was sent: any method may try again */
-    OUTCOME_FAILED,      /* 5xx, time-out, broken answer: only what may be repeated */
+    OUTCOME_ANSWER,     /* a response to pass on */
+    OUTCOME_FINAL,      /* the client's fault, or it left */
+    OUTCOME_NO_CONNECT, /* nothing was sent: any method may try again */
+    OUTCOME_FAILED,     /* 5xx, time-out, broken answer: only what may be repeated */
 };
 
 static enum outcome outcome_of(const struct exchange *x, enum err err)
@@ -229,7 +234,8 @@ static enum err terminal(struct exchange *x, enum err err)
     return err;
 }
 
-/* ---- the sequence --------------------------------------------------------------------------------------- */
+/* ---- the sequence ---------------------------------------------------------------------------------------
+ */
 
 static enum err fallback_try(struct task *t, struct exchange *x, const char *reason)
 {
@@ -260,7 +266,8 @@ static enum err service_try(struct task *t, struct exchange *x, enum outcome *ou
         *outcome = outcome_of(x, err);
         lease_report(&x->lease, &x->place, *outcome == OUTCOME_ANSWER || *outcome == OUTCOME_FINAL);
         if (*outcome == OUTCOME_ANSWER || *outcome == OUTCOME_FINAL || attempt >= attempts_max ||
-            !may_repeat(x, *outcome) || (*outcome == OUTCOME_FAILED && config->retry_count <= 1) || !budget_allows(x))
+            !may_repeat(x, *outcome) || (*outcome == OUTCOME_FAILED && config->retry_count <= 1) ||
+            !budget_allows(x))
             return err;
         log_retry(x, err, attempts_max);
         attempt_drop(x);

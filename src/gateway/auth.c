@@ -50,7 +50,9 @@ static void log_outcome(struct exchange *x, bool good, bool presented)
         metric_add(x->worker->metrics, METRIC_AUTH_FAILURES,
                    LABELS(worker_label(x->worker, presented ? "wrong_key" : "no_key")), 1);
     if (!log_begin(&l, level, good ? "auth_success" : "auth_failure", "%s",
-                   good ? "API key accepted" : presented ? "Unknown API key" : "No API key"))
+                   good        ? "API key accepted"
+                   : presented ? "Unknown API key"
+                               : "No API key"))
         return;
     json_key_c(&l.json, "request_id", x->request.id);
     json_key_str(&l.json, "path", str_first(x->request.target.path, 2048));

@@ -1,6 +1,7 @@
 /*
- * POST /v1/requests: a request to a service described in JSON, its response wrapped in JSON (contract, section 1.3). HTTP 200 with
- * an inner status also when the service failed; 422 for a body that is not what this route takes; 404 for an unknown service.
+ * POST /v1/requests: a request to a service described in JSON, its response wrapped in JSON (contract,
+ * section 1.3). HTTP 200 with an inner status also when the service failed; 422 for a body that is not what
+ * this route takes; 404 for an unknown service.
  */
 #include "gateway/exchange.h"
 
@@ -14,7 +15,7 @@ struct dispatch {
     struct api_call *call;
     const struct snapshot_service *service;
     enum method method;
-    struct str target;   /* canonical path and query, below the service's prefix */
+    struct str target; /* canonical path and query, below the service's prefix */
     struct buf fields;
     struct str body;
     struct fetch fetch;
@@ -38,7 +39,8 @@ static enum err unprocessable(struct api_call *call, const char *what)
     return error_set(&call->error, ERR_UNPROCESSABLE, "%s", what);
 }
 
-/* ---- reading the request -------------------------------------------------------------------------------- */
+/* ---- reading the request --------------------------------------------------------------------------------
+ */
 
 static enum err read_json(struct task *t, struct api_call *call, json_t **root)
 {
@@ -48,7 +50,8 @@ static enum err read_json(struct task *t, struct api_call *call, json_t **root)
     if (err == OK) {
         *root = json_loadb(text.p ? text.p : "", text.n, JSON_REJECT_DUPLICATES, &error);
         if (!*root)
-            err = error_set(&call->error, ERR_UNPROCESSABLE, "the body is not JSON: %s (line %d)", error.text, error.line);
+            err = error_set(&call->error, ERR_UNPROCESSABLE, "the body is not JSON: %s (line %d)", error.text,
+                            error.line);
         else if (!json_is_object(*root))
             err = unprocessable(call, "the body must be a JSON object with serviceId, method and path");
     }
@@ -58,8 +61,9 @@ static enum err read_json(struct task *t, struct api_call *call, json_t **root)
 
 static struct str text_of(struct arena *arena, const json_t *value)
 {
-    return json_is_string(value) ? arena_str(arena, str_make(json_string_value(value), json_string_length(value)))
-                                 : STR_NONE;
+    return json_is_string(value)
+               ? arena_str(arena, str_make(json_string_value(value), json_string_length(value)))
+               : STR_NONE;
 }
 
 static enum err find_service(struct dispatch *d, const json_t *root)
@@ -110,9 +114,20 @@ static enum err find_target(struct dispatch *d, const json_t *root)
 /* Fields that describe the connection or the framing are ours to write. */
 static bool field_is_ours(const char *name)
 {
-    static const char *const ours[] = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te",
-                                       "trailers", "trailer", "transfer-encoding", "upgrade", "host", "content-length",
-                                       "expect", "x-request-id", "accept-encoding"};
+    static const char *const ours[] = {"connection",
+                                       "keep-alive",
+                                       "proxy-authenticate",
+                                       "proxy-authorization",
+                                       "te",
+                                       "trailers",
+                                       "trailer",
+                                       "transfer-encoding",
+                                       "upgrade",
+                                       "host",
+                                       "content-length",
+                                       "expect",
+                                       "x-request-id",
+                                       "accept-encoding"};
     for (size_t i = 0; i < COUNT_OF(ours); i++)
         if (strcasecmp(name, ours[i]) == 0)
             return true;
@@ -136,7 +151,9 @@ static enum err find_fields(struct dispatch *d, const json_t *root, bool *has_ty
     }
     head_add(&d->fields, STR("X-Request-ID"), str_from_c(d->call->request->id));
     head_add(&d->fields, STR("Via"), STR("1.1 hestia"));
-    return buf_err(&d->fields) == OK ? OK : unprocessable(d->call, "headers: a name or value is not valid in HTTP");
+    return buf_err(&d->fields) == OK
+               ? OK
+               : unprocessable(d->call, "headers: a name or value is not valid in HTTP");
 }
 
 static enum err find_body(struct dispatch *d, const json_t *root, bool has_type)
@@ -170,7 +187,8 @@ static enum err dispatch_read(struct task *t, struct dispatch *d)
     return find_body(d, root, has_type);
 }
 
-/* ---- asking the service --------------------------------------------------------------------------------- */
+/* ---- asking the service ---------------------------------------------------------------------------------
+ */
 
 static enum err ask(struct task *t, struct dispatch *d, const struct origin *origin)
 {
@@ -185,7 +203,8 @@ static enum err ask(struct task *t, struct dispatch *d, const struct origin *ori
     return fetch_run(t, d->call->worker->pool, &d->fetch, deadline, &d->call->error);
 }
 
-/* Attempts on the service, then the fallback, by the rules of details.md section 2 (the body is at hand in full). */
+/* Attempts on the service, then the fallback, by the rules of details.md section 2 (the body is at hand in
+ * full). */
 static enum err ask_all(struct task *t, struct dispatch *d)
 {
     const struct service_config *config = d->service->config;
@@ -214,14 +233,15 @@ static enum err lease_and_ask(struct task *t, struct dispatch *d)
     struct lease_options options = {
         .client = d->call->conn, .deadline = CLOCK_NEVER, .request_id = d->call->request->id, .wake = true};
     int retry_after = 0;
-    enum err err = service_lease(t, d->service->service, d->service->config, &options, &d->lease, &retry_after,
-                                 &d->call->error);
+    enum err err = service_lease(t, d->service->service, d->service->config, &options, &d->lease,
+                                 &retry_after, &d->call->error);
     if (err == ERR_UPSTREAM_UNREACHABLE && d->service->fallback)
         return ask(t, d, d->service->fallback);
     return err == OK ? ask_all(t, d) : err;
 }
 
-/* ---- wrapping the answer -------------------------------------------------------------------------------- */
+/* ---- wrapping the answer --------------------------------------------------------------------------------
+ */
 
 static struct str lower_copy(struct arena *arena, struct str s)
 {

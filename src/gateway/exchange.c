@@ -1,6 +1,6 @@
 /*
- * The life of a request, from top to bottom. Everything that happens to a request is called from here; every wait notices
- * a client that has gone, and everything taken on the way is given back in exchange_end.
+ * The life of a request, from top to bottom. Everything that happens to a request is called from here; every
+ * wait notices a client that has gone, and everything taken on the way is given back in exchange_end.
  */
 #include "gateway/exchange.h"
 
@@ -10,7 +10,8 @@
 
 enum { FREE_EXCHANGES_MAX = 256 };
 
-/* ---- answers that come from us -------------------------------------------------------------------------- */
+/* ---- answers that come from us --------------------------------------------------------------------------
+ */
 
 static enum err call_api(struct task *t, struct exchange *x)
 {
@@ -56,7 +57,8 @@ static enum err answer_options(struct task *t, struct exchange *x)
     return response_send(t, x->conn, &x->request, &response);
 }
 
-/* ---- through to a service ------------------------------------------------------------------------------- */
+/* ---- through to a service -------------------------------------------------------------------------------
+ */
 
 static bool is_ignored_by_wake(struct exchange *x)
 {
@@ -111,15 +113,15 @@ static void break_off(struct exchange *x, enum err err)
                           "event: error\ndata: {\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,"
                           "\"code\":\"%s\"}}\n\n",
                           row->text, row->type, row->code);
-    bool framed = r->emit == EMIT_CHUNKED || (r->body.framing.kind == BODY_CHUNKED && chunk_at_boundary(&r->body.chunked));
+    bool framed = r->emit == EMIT_CHUNKED ||
+                  (r->body.framing.kind == BODY_CHUNKED && chunk_at_boundary(&r->body.chunked));
     x->conn->keep = false;
     x->conn->abort = true;
     if (!r->is_event_stream || !r->event_boundary || !framed || x->conn->out.pending.n)
         return;
     char size[20];
-    struct iovec parts[3] = {{size, chunk_head((size_t)length, size)},
-                             {event, (size_t)length},
-                             {(void *)(uintptr_t) "\r\n", 2}};
+    struct iovec parts[3] = {
+        {size, chunk_head((size_t)length, size)}, {event, (size_t)length}, {(void *)(uintptr_t) "\r\n", 2}};
     enum err ignored = outflow_sendv(&x->conn->out, parts, 3); /* the connection is given up in any case */
     (void)ignored;
     x->conn->abort = false; /* no reset: it could destroy the event; the missing last chunk tells the rest */
@@ -140,7 +142,7 @@ static enum err tunnel(struct task *t, struct exchange *x)
         return err;
     if (frame_meter_may_close(&x->relay.frames) && x->conn->out.pending.n == 0)
         err = outflow_send(&x->conn->out, STR("\x88\x02\x03\xe9")); /* close, 1001 */
-    (void)err; /* it ends in any case */
+    (void)err;                                                      /* it ends in any case */
     return ERR_DRAINING;
 }
 
@@ -180,7 +182,8 @@ static enum err proxy(struct task *t, struct exchange *x)
     return answer_relay(t, x);
 }
 
-/* ---- the story ------------------------------------------------------------------------------------------ */
+/* ---- the story ------------------------------------------------------------------------------------------
+ */
 
 static bool is_health(const struct exchange *x)
 {
@@ -207,7 +210,8 @@ static enum err exchange_run(struct task *t, struct exchange *x)
     }
 }
 
-/* What is left to do for an exchange that failed: the client hears why, unless it has gone or has half an answer. */
+/* What is left to do for an exchange that failed: the client hears why, unless it has gone or has half an
+ * answer. */
 static void exchange_fail(struct task *t, struct exchange *x, enum err err)
 {
     if (x->error.err != err)

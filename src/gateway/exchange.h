@@ -1,4 +1,5 @@
-/* One exchange: a request and its response, from the first byte to the settled account. Belongs to one worker and one task. */
+/* One exchange: a request and its response, from the first byte to the settled account. Belongs to one worker
+ * and one task. */
 #ifndef HESTIA_GATEWAY_EXCHANGE_H
 #define HESTIA_GATEWAY_EXCHANGE_H
 
@@ -10,11 +11,11 @@ enum route_kind { ROUTE_NONE, ROUTE_API, ROUTE_SERVICE, ROUTE_REDIRECT, ROUTE_OP
 struct route {
     enum route_kind kind;
     const struct api_route *api;
-    struct snapshot_service *service;  /* ROUTE_SERVICE, and API rows with {serviceId} */
-    struct str parameter;              /* the text of {name} */
-    struct str path;                   /* ROUTE_SERVICE: what the service sees, begins with '/' */
-    bool mounted;                      /* under /services/{id}: prefix header, Location rewriting */
-    const char *label_path;            /* the template, for logs and metrics */
+    struct snapshot_service *service; /* ROUTE_SERVICE, and API rows with {serviceId} */
+    struct str parameter;             /* the text of {name} */
+    struct str path;                  /* ROUTE_SERVICE: what the service sees, begins with '/' */
+    bool mounted;                     /* under /services/{id}: prefix header, Location rewriting */
+    const char *label_path;           /* the template, for logs and metrics */
 };
 
 struct exchange {
@@ -27,8 +28,8 @@ struct exchange {
     struct route route;
     struct lease lease;
     struct relay relay;
-    struct buf replay;      /* the body's beginning, for another attempt */
-    struct buf head;        /* the head that goes out next */
+    struct buf replay; /* the body's beginning, for another attempt */
+    struct buf head;   /* the head that goes out next */
     struct str websocket_key;
     bool websocket;
     struct error error;
@@ -41,10 +42,10 @@ struct exchange {
     int attempts;
 
     /* For log and metrics. */
-    int status;             /* as the client saw it; 499 = it left; 0 = nothing sent */
+    int status;                    /* as the client saw it; 499 = it left; 0 = nothing sent */
     uint64_t sent_at, answered_at; /* coarse ns: request left for the upstream; its response began */
-    uint64_t out_before;    /* conn.out.sent when the exchange began */
-    enum err end;           /* how it ended */
+    uint64_t out_before;           /* conn.out.sent when the exchange began */
+    enum err end;                  /* how it ended */
 };
 
 /* serve_fn of the gateway. */
@@ -52,14 +53,15 @@ void exchange_serve(struct task *t, struct conn *c);
 /* The pooled ones of a worker that has ended. */
 void exchanges_free(struct worker *w);
 
-/* ---- the chapters, each in its file --------------------------------------------------------------------- */
+/* ---- the chapters, each in its file ---------------------------------------------------------------------
+ */
 
 /* route.c: ERR_NOT_FOUND, ERR_SERVICE_NOT_FOUND, ERR_METHOD_NOT_ALLOWED. */
 enum err route_find(struct exchange *x) MUST_CHECK;
 /* auth.c: ERR_INVALID_API_KEY. Marks the field that carried our key so that it is not forwarded. */
 enum err auth_require(struct exchange *x) MUST_CHECK;
-/* attempt.c: sends the request, again and elsewhere where the rules allow it, until there is a response whose head stands in the
-   worker's response_head. */
+/* attempt.c: sends the request, again and elsewhere where the rules allow it, until there is a response whose
+   head stands in the worker's response_head. */
 enum err attempts_run(struct task *t, struct exchange *x) MUST_CHECK;
 /* The answer that was got is no use any more: give up the upstream connection. */
 void attempt_drop(struct exchange *x);

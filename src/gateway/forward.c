@@ -1,8 +1,10 @@
-/* The heads that go out: the request as the upstream sees it, the response as the client sees it (http.md 3.3). */
+/* The heads that go out: the request as the upstream sees it, the response as the client sees it
+ * (http.md 3.3). */
 #include "gateway/exchange.h"
 #include "http/websocket.h"
 
-/* ---- before anything is sent ---------------------------------------------------------------------------- */
+/* ---- before anything is sent ----------------------------------------------------------------------------
+ */
 
 /* Our own pseudonym in Via, twice: the request runs in a circle. */
 static bool is_loop(const struct head *h)
@@ -20,8 +22,9 @@ enum err forward_check(struct exchange *x)
 {
     struct head *h = &x->request.head;
     if (is_loop(h))
-        return error_set(&x->error, ERR_LOOP,
-                         "the request passed through this gateway twice: does the service's URL point at the gateway?");
+        return error_set(
+            &x->error, ERR_LOOP,
+            "the request passed through this gateway twice: does the service's URL point at the gateway?");
     if (h->first[FIELD_UPGRADE] && websocket_wanted(h)) {
         TRY(websocket_check_request(h, &x->error));
         x->websocket = true;
@@ -30,7 +33,8 @@ enum err forward_check(struct exchange *x)
     return OK;
 }
 
-/* ---- the request ---------------------------------------------------------------------------------------- */
+/* ---- the request ----------------------------------------------------------------------------------------
+ */
 
 static void add_line(struct buf *out, struct str name, struct str value)
 {
@@ -48,8 +52,9 @@ static void drop(struct head *h, enum field_id id)
 
 static void drop_what_we_write(struct head *h)
 {
-    static const uint16_t ids[] = {FIELD_HOST,   FIELD_VIA,         FIELD_X_FORWARDED_FOR,   FIELD_X_FORWARDED_PROTO,
-                                   FIELD_EXPECT, FIELD_X_REQUEST_ID, FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_PREFIX};
+    static const uint16_t ids[] = {
+        FIELD_HOST,   FIELD_VIA,          FIELD_X_FORWARDED_FOR,  FIELD_X_FORWARDED_PROTO,
+        FIELD_EXPECT, FIELD_X_REQUEST_ID, FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_PREFIX};
     for (size_t i = 0; i < COUNT_OF(ids); i++)
         if (h->first[ids[i]])
             drop(h, ids[i]);
@@ -144,7 +149,8 @@ enum err forward_request_head(struct exchange *x, const struct url *url)
     return buf_err(out);
 }
 
-/* ---- the response --------------------------------------------------------------------------------------- */
+/* ---- the response ---------------------------------------------------------------------------------------
+ */
 
 /* How the body will be framed towards this client, and what that means for the connection. */
 static enum err choose_framing(struct exchange *x, struct head *response, struct framing *framing)
@@ -167,7 +173,8 @@ static enum err choose_framing(struct exchange *x, struct head *response, struct
 
 static void add_response_framing(struct exchange *x, const struct framing *framing, struct buf *out)
 {
-    bool chunked = x->request.head.minor >= 1 && (framing->kind == BODY_CHUNKED || x->relay.emit == EMIT_CHUNKED);
+    bool chunked =
+        x->request.head.minor >= 1 && (framing->kind == BODY_CHUNKED || x->relay.emit == EMIT_CHUNKED);
     if (chunked)
         buf_add_c(out, "Transfer-Encoding: chunked\r\n");
     if (!x->request.body.done || x->conn->server->draining)
@@ -184,7 +191,8 @@ static void add_location(struct exchange *x, struct head *response, struct buf *
     struct field *location = head_field(response, FIELD_LOCATION);
     if (!location || !x->route.mounted || location->hop)
         return;
-    struct str mount = arena_printf(&x->request.arena, "/services/%.*s", STR_ARG(x->route.service->config->id));
+    struct str mount =
+        arena_printf(&x->request.arena, "/services/%.*s", STR_ARG(x->route.service->config->id));
     struct str value = url_rewrite_location(&x->request.arena, x->place.url, mount, location->value);
     if (value.p == location->value.p)
         return;

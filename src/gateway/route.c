@@ -16,7 +16,8 @@ static struct str host_key(struct exchange *x)
     return str_make(copy, copy ? name.n : 0);
 }
 
-static void choose_service(struct exchange *x, struct snapshot_service *service, struct str path, bool mounted)
+static void choose_service(struct exchange *x, struct snapshot_service *service, struct str path,
+                           bool mounted)
 {
     x->route.kind = ROUTE_SERVICE;
     x->route.service = service;
@@ -36,7 +37,8 @@ static struct snapshot_service *service_find(struct exchange *x, struct str id)
 static enum err service_unknown(struct exchange *x, struct str id)
 {
     return error_set(&x->error, ERR_SERVICE_NOT_FOUND,
-                     "Service not found in configuration: %.*s (GET /v1/services lists them)", STR_ARG(str_first(id, 128)));
+                     "Service not found in configuration: %.*s (GET /v1/services lists them)",
+                     STR_ARG(str_first(id, 128)));
 }
 
 /* /services/{id}/… */
@@ -108,7 +110,8 @@ enum err route_find(struct exchange *x)
     struct target *target = &x->request.target;
     x->route.label_path = "other";
     if (x->request.head.method == METHOD_OPTIONS &&
-        (str_eq(target->path, STR("*")) || str_eq(head_value(&x->request.head, FIELD_MAX_FORWARDS), STR("0")))) {
+        (str_eq(target->path, STR("*")) ||
+         str_eq(head_value(&x->request.head, FIELD_MAX_FORWARDS), STR("0")))) {
         x->route.kind = ROUTE_OPTIONS;
         x->route.label_path = "*";
         return OK;
@@ -128,6 +131,7 @@ enum err route_find(struct exchange *x)
         return OK;
     }
     if (err == ERR_NOT_FOUND)
-        return error_set(&x->error, err, "no such route; services are under /services/{id}/, the API under /v1/");
+        return error_set(&x->error, err,
+                         "no such route; services are under /services/{id}/, the API under /v1/");
     return err;
 }

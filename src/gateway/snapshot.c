@@ -7,7 +7,8 @@
 
 #include <netinet/in.h>
 
-/* ---- trusted proxies ------------------------------------------------------------------------------------ */
+/* ---- trusted proxies ------------------------------------------------------------------------------------
+ */
 
 static int address_bytes(const struct address *a, uint8_t out[16])
 {
@@ -65,7 +66,8 @@ bool snapshot_needs_key(const struct snapshot *s)
     return s->config->auth.api_key_count || s->config->auth.admin_key_count;
 }
 
-/* ---- building ------------------------------------------------------------------------------------------- */
+/* ---- building -------------------------------------------------------------------------------------------
+ */
 
 static enum err add_trusted(struct snapshot *s, struct error *error)
 {
@@ -80,8 +82,8 @@ static enum err add_trusted(struct snapshot *s, struct error *error)
     return OK;
 }
 
-static enum err add_service(struct snapshot *s, const struct service_config *config, struct services *services,
-                            struct error *error)
+static enum err add_service(struct snapshot *s, const struct service_config *config,
+                            struct services *services, struct error *error)
 {
     struct snapshot_service *entry = &s->services[s->service_count];
     entry->config = config;
@@ -109,7 +111,8 @@ static void add_settings(struct snapshot *s)
 {
     const struct server_config *server = &s->config->server;
     s->settings = (struct server_settings){
-        .limits = {server->limits.target, server->limits.field, server->limits.head, (int)server->limits.fields},
+        .limits = {server->limits.target, server->limits.field, server->limits.head,
+                   (int)server->limits.fields},
         .body_max = server->limits.body,
         .head_timeout_ms = server->timeouts.head,
         .keepalive_timeout_ms = server->timeouts.keepalive,

@@ -1,6 +1,6 @@
 /*
- * A snapshot: one configuration with the services that belong to it, immutable, shared by all workers. Built by the
- * control thread; each worker holds one (worker.c) and every exchange uses the one it began with.
+ * A snapshot: one configuration with the services that belong to it, immutable, shared by all workers. Built
+ * by the control thread; each worker holds one (worker.c) and every exchange uses the one it began with.
  */
 #ifndef HESTIA_GATEWAY_SNAPSHOT_H
 #define HESTIA_GATEWAY_SNAPSHOT_H
@@ -9,9 +9,9 @@
 
 struct snapshot_service {
     const struct service_config *config;
-    struct service *service; /* a reference */
+    struct service *service;       /* a reference */
     const struct origin *fallback; /* NULL = none */
-    uint32_t label;          /* metric label of the id */
+    uint32_t label;                /* metric label of the id */
 };
 
 struct network { /* of trusted_proxies */
@@ -21,11 +21,11 @@ struct network { /* of trusted_proxies */
 
 struct snapshot {
     _Atomic int references;
-    uint64_t epoch;          /* grows with each load: caches compare it */
-    struct config *config;   /* a reference */
+    uint64_t epoch;        /* grows with each load: caches compare it */
+    struct config *config; /* a reference */
     struct snapshot_service *services;
     size_t service_count;
-    struct map by_id, by_host; /* -> struct snapshot_service * */
+    struct map by_id, by_host;                /* -> struct snapshot_service * */
     struct snapshot_service *default_service; /* or NULL */
     struct network *trusted;
     size_t trusted_count;
@@ -33,7 +33,8 @@ struct snapshot {
     struct server_settings settings;
 };
 
-/* Control thread, after services_apply. NULL with the reason (TLS files, memory). Takes its own reference to config. */
+/* Control thread, after services_apply. NULL with the reason (TLS files, memory). Takes its own reference to
+ * config. */
 struct snapshot *snapshot_new(struct config *config, struct services *services, struct error *error);
 struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot *s);

@@ -46,12 +46,14 @@ static void write_page(struct buf *out, const struct service_status *status)
                    "<meta http-equiv=\"refresh\" content=\"1\">"
                    "<meta name=\"viewport\" content=\"width=device-width\"><title>Starting ");
     add_escaped(out, status->id);
-    buf_add_c(out, "</title><style>body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:20vh auto;padding:0 1em;"
+    buf_add_c(out, "</title><style>body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:20vh "
+                   "auto;padding:0 1em;"
                    "color:#333;background:#fff}pre{background:#f4f4f4;padding:.5em;white-space:pre-wrap;"
                    "overflow-wrap:anywhere}@media(prefers-color-scheme:dark){body{color:#ddd;background:#111}"
                    "pre{background:#222}}</style></head><body><h1>");
     add_escaped(out, status->id);
-    buf_addf(out, " is %s</h1><p>For %llu s. This page goes on by itself as soon as the service is ready.</p>",
+    buf_addf(out,
+             " is %s</h1><p>For %llu s. This page goes on by itself as soon as the service is ready.</p>",
              names[status->state], (unsigned long long)(status->state_age_ms / 1000));
     if (status->has_last_error) {
         buf_add_c(out, "<p>The last start failed: ");

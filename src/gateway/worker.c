@@ -1,4 +1,5 @@
-/* A worker's life: made by main, runs its loop, swaps snapshots, drains. Its own thread, but for worker_new and _free. */
+/* A worker's life: made by main, runs its loop, swaps snapshots, drains. Its own thread, but for worker_new
+ * and _free. */
 #include "gateway/worker.h"
 
 #include "base/mem.h"

@@ -1,6 +1,6 @@
 /*
- * Workers: N equal threads, each with a loop, listeners, a pool of upstream connections and its own metric cells. They share
- * only the snapshot and the services' atomic words.
+ * Workers: N equal threads, each with a loop, listeners, a pool of upstream connections and its own metric
+ * cells. They share only the snapshot and the services' atomic words.
  */
 #ifndef HESTIA_GATEWAY_WORKER_H
 #define HESTIA_GATEWAY_WORKER_H
@@ -20,7 +20,7 @@ struct gateway {
     size_t route_table_count;
     struct worker **workers;
     size_t worker_count;
-    _Atomic int64_t connections; /* of all workers */
+    _Atomic int64_t connections;                                 /* of all workers */
     void (*on_worker_idle)(struct gateway *g, struct worker *w); /* worker thread: drained */
 };
 
@@ -73,7 +73,8 @@ void worker_stop(struct worker *w);
 struct held_snapshot *worker_hold(struct worker *w);
 void worker_let_go(struct held_snapshot *held);
 
-/* The metric label of a constant text (a literal, a table's): interned once per worker, found by address after that. */
+/* The metric label of a constant text (a literal, a table's): interned once per worker, found by address
+ * after that. */
 label worker_label(struct worker *w, const char *constant);
 
 bool worker_is_draining(const struct worker *w);

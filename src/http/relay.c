@@ -56,7 +56,8 @@ static void replay_record(struct relay *r, struct str piece)
     r->replay_at = r->replay->n;
 }
 
-/* The next piece of the request body, checked and recorded; `used` bytes of the inflow are its caller's to consume. */
+/* The next piece of the request body, checked and recorded; `used` bytes of the inflow are its caller's to
+ * consume. */
 static enum err body_take(struct relay *r, struct str *piece, size_t *used, struct error *error)
 {
     struct body_reader *body = &r->request->body;

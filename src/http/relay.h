@@ -39,8 +39,8 @@ struct relay {
     uint64_t response_bytes; /* body bytes relayed */
     uint64_t first_byte_at;  /* coarse ns */
     size_t read_max;
-    bool is_event_stream;    /* text/event-stream: set by who reads the head */
-    bool event_boundary; /* SSE: the last bytes relayed ended an event */
+    bool is_event_stream;      /* text/event-stream: set by who reads the head */
+    bool event_boundary;       /* SSE: the last bytes relayed ended an event */
     struct frame_meter frames; /* WebSocket: of the bytes sent to the client */
 };
 

@@ -51,7 +51,7 @@ struct conn {
     struct timer idle;
     struct address peer;
     char peer_text[48]; /* its address without port, made when first asked for: conn_peer */
-    struct task *task; /* serving now; NULL = idle */
+    struct task *task;  /* serving now; NULL = idle */
     uint64_t request_count;
     struct {            /* the gateway's: a credential that was checked on this connection */
         uint64_t epoch; /* of the snapshot that it was checked under; 0 = none */

@@ -71,7 +71,8 @@ enum err websocket_check_response(const struct head *h, struct str key, struct e
     return OK;
 }
 
-/* ---- frames --------------------------------------------------------------------------------------------- */
+/* ---- frames ---------------------------------------------------------------------------------------------
+ */
 
 static size_t frame_head_size(const struct frame_meter *m)
 {

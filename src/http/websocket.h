@@ -1,5 +1,5 @@
-/* The WebSocket handshake's checks (RFC 6455, http.md 3.5). Pure; the bytes after it are a tunnel, of which we
- * only know where frames end. */
+/* The WebSocket handshake's checks (RFC 6455, http.md 3.5). Pure; the bytes after it are a tunnel, of which
+ * we only know where frames end. */
 #ifndef HESTIA_HTTP_WEBSOCKET_H
 #define HESTIA_HTTP_WEBSOCKET_H
 
@@ -17,7 +17,7 @@ enum err websocket_check_response(const struct head *h, struct str key, struct e
 
 /* Follows the frames in a stream of bytes, to know whether a frame of our own may stand at its end. */
 struct frame_meter {
-    uint64_t left;         /* payload to come */
+    uint64_t left;          /* payload to come */
     unsigned char head[14]; /* of the frame whose head is incomplete */
     uint8_t have;
     bool closed; /* a close frame began: nothing may follow */

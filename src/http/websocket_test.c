@@ -116,9 +116,15 @@ static void test_frames(void **state)
 {
     static char bytes[2 + 3 + 4 + 4 + 200 + 10 + 70000 + 2];
     size_t ends[4], n = 0;
-    memcpy(bytes, "\x81\x03" "abc", 5);
+    memcpy(bytes,
+           "\x81\x03"
+           "abc",
+           5);
     ends[0] = n = 5;
-    memcpy(bytes + n, "\x82\xfe\x00\xc8" "mask", 8); /* 200 bytes, masked */
+    memcpy(bytes + n,
+           "\x82\xfe\x00\xc8"
+           "mask",
+           8); /* 200 bytes, masked */
     ends[1] = n += 8 + 200;
     memcpy(bytes + n, "\x82\x7f\x00\x00\x00\x00\x00\x01\x11\x70", 10); /* 70000 bytes */
     ends[2] = n += 10 + 70000;
@@ -140,11 +146,8 @@ static void test_frames(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_wanted),
-        cmocka_unit_test(test_requests),
-        cmocka_unit_test(test_responses),
-        cmocka_unit_test(test_accept),
-        cmocka_unit_test(test_frames),
+        cmocka_unit_test(test_wanted), cmocka_unit_test(test_requests), cmocka_unit_test(test_responses),
+        cmocka_unit_test(test_accept), cmocka_unit_test(test_frames),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

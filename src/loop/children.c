@@ -59,7 +59,7 @@ bool children_kill(pid_t spared)
     for (struct dirent *entry; (entry = readdir(proc));)
         if (isdigit((unsigned char)entry->d_name[0]) && process_parent(entry->d_name, &parent, &group) &&
             parent == me && group != spared)
-            kill((pid_t)atoi(entry->d_name), SIGKILL);
+            kill((pid_t)strtol(entry->d_name, NULL, 10), SIGKILL);
     closedir(proc);
     return true;
 }

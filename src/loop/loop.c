@@ -210,7 +210,8 @@ struct loop *loop_new(void)
     list_init(&l->run_queue);
     list_init(&l->free_tasks);
     l->wake_watch.on_event = wake_event;
-    if (l->epoll_fd < 0 || l->wake_fd < 0 || !l->scratch || !l->gather || watch_add(l, &l->wake_watch, l->wake_fd) != OK) {
+    if (l->epoll_fd < 0 || l->wake_fd < 0 || !l->scratch || !l->gather ||
+        watch_add(l, &l->wake_watch, l->wake_fd) != OK) {
         loop_free(l);
         return NULL;
     }

@@ -75,7 +75,7 @@ struct loop {
     _Atomic(struct message *) inbox; /* newest first */
     struct watch wake_watch;
     char *scratch; /* SCRATCH_SIZE bytes, borrowed between two suspensions only */
-    char *gather;                   /* GATHER_SIZE bytes for joining the parts of one send */
+    char *gather;  /* GATHER_SIZE bytes for joining the parts of one send */
     bool scratch_lent;
     bool stop;
     struct epoll_event *batch; /* events of this turn, so that watch_remove can blank them */

@@ -100,8 +100,8 @@ static enum err err_of_errno(int number)
     }
 }
 
-/* libc's recv and send are cancellation points and pay for it on every call; nothing here cancels a thread. Under a sanitizer
-   they stay libc's, because those know what they write. */
+/* libc's recv and send are cancellation points and pay for it on every call; nothing here cancels a thread.
+   Under a sanitizer they stay libc's, because those know what they write. */
 #if defined(HAVE_ASAN) || defined(HAVE_TSAN)
 #define kernel_recv(fd, p, n) recv(fd, p, n, 0)
 #define kernel_send(fd, p, n) send(fd, p, n, MSG_NOSIGNAL)

@@ -271,7 +271,8 @@ enum err tls_connect(struct task *t, struct sock *s, struct tls_context *context
         X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name);
     } else {
         SSL_set1_host(ssl, name);
-        SSL_set_tlsext_host_name(ssl, name);
+        /* SSL_set_tlsext_host_name, without its cast that drops const */
+        SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)name);
     }
     enum err err = handshake(t, s, deadline);
     if (err == OK) {

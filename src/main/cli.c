@@ -24,7 +24,8 @@ static int command_serve(struct cli_options *options)
     return serve_main(options);
 }
 
-/* ---- looking at the configuration ----------------------------------------------------------------------- */
+/* ---- looking at the configuration -----------------------------------------------------------------------
+ */
 
 static void print(const struct buf *b)
 {
@@ -116,7 +117,8 @@ static int command_config(struct cli_options *options)
     return EXIT_OK;
 }
 
-/* ---- small ones ----------------------------------------------------------------------------------------- */
+/* ---- small ones -----------------------------------------------------------------------------------------
+ */
 
 static int command_version(struct cli_options *options)
 {
@@ -151,7 +153,8 @@ static int command_hash_key(struct cli_options *options)
     return EXIT_OK;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------ */
+/* ---- the table ------------------------------------------------------------------------------------------
+ */
 
 static const struct command commands[] = {
     {"serve", "Run the gateway (the default)",
@@ -202,7 +205,8 @@ static const struct command *command_find(const char *name)
     return NULL;
 }
 
-/* ---- options -------------------------------------------------------------------------------------------- */
+/* ---- options --------------------------------------------------------------------------------------------
+ */
 
 struct parse {
     struct cli_options *options;
@@ -216,7 +220,8 @@ struct parse {
 
 static int usage_error(struct parse *p, const char *text, const char *word)
 {
-    fprintf(stderr, "hestia %s: %s%s\nTry: hestia %s --help\n", p->command->name, text, word, p->command->name);
+    fprintf(stderr, "hestia %s: %s%s\nTry: hestia %s --help\n", p->command->name, text, word,
+            p->command->name);
     p->wrong = true;
     return 0;
 }
@@ -291,7 +296,8 @@ static void finish_address(struct parse *p)
         p->port = "8000";
     if (!p->port && !p->host)
         return;
-    snprintf(p->address, sizeof p->address, "%s:%s", p->host ? p->host : "127.0.0.1", p->port ? p->port : "8080");
+    snprintf(p->address, sizeof p->address, "%s:%s", p->host ? p->host : "127.0.0.1",
+             p->port ? p->port : "8080");
     list_add(p, o->listen, &o->listen_count, COUNT_OF(o->listen), p->address);
 }
 
@@ -300,12 +306,14 @@ static void check_addresses(struct parse *p)
     struct address address;
     for (size_t i = 0; i < p->options->listen_count; i++)
         if (!address_parse(str_from_c(p->options->listen[i]), &address))
-            usage_error(p, "no address, write HOST:PORT, [ADDRESS]:PORT or unix:/path: ", p->options->listen[i]);
+            usage_error(p,
+                        "no address, write HOST:PORT, [ADDRESS]:PORT or unix:/path: ", p->options->listen[i]);
 }
 
 static void check_rest(struct parse *p)
 {
-    bool takes_rest = strcmp(p->command->name, "validate-config") == 0 || strcmp(p->command->name, "config") == 0;
+    bool takes_rest =
+        strcmp(p->command->name, "validate-config") == 0 || strcmp(p->command->name, "config") == 0;
     if (p->options->rest_count && !takes_rest)
         usage_error(p, "unexpected argument ", p->options->rest[0]);
 }
@@ -314,7 +322,8 @@ int cli_run(int argc, char **argv)
 {
     static struct cli_options options;
     const char *first = argc > 1 ? argv[1] : "serve";
-    if (argc > 1 && (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || strcmp(first, "help") == 0)) {
+    if (argc > 1 &&
+        (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || strcmp(first, "help") == 0)) {
         print_help(stdout);
         return EXIT_OK;
     }
@@ -330,7 +339,8 @@ int cli_run(int argc, char **argv)
     if (!command->run)
         return mock_llm_main(argc - 1, argv + 1);
     static struct parse p;
-    p = (struct parse){.options = &options, .command = command, .argc = argc, .argv = argv, .at = named ? 2 : 1};
+    p = (struct parse){
+        .options = &options, .command = command, .argc = argc, .argv = argv, .at = named ? 2 : 1};
     for (; p.at < argc && !p.wrong; p.at++)
         parse_word(&p);
     if (p.help) {

@@ -7,7 +7,8 @@
 
 enum { CANCEL_GRACE_MS = 2000 };
 
-/* ---- telling the workers -------------------------------------------------------------------------------- */
+/* ---- telling the workers --------------------------------------------------------------------------------
+ */
 
 struct worker_message {
     struct message message;
@@ -45,7 +46,8 @@ static void workers_tell(struct control *c, void (*act)(struct worker *w), struc
         worker_tell(c->gateway.workers[i], act, snapshot);
 }
 
-/* ---- reload --------------------------------------------------------------------------------------------- */
+/* ---- reload ---------------------------------------------------------------------------------------------
+ */
 
 void control_log_findings(const struct findings *findings)
 {
@@ -106,7 +108,8 @@ static void warn_about_fixed_keys(const struct config *old, const struct config 
 {
     if (old->process_fingerprint.n && !str_eq(old->process_fingerprint, new->process_fingerprint))
         log_event(LOG_WARNING, "config_restart_needed",
-                  "server.listen, server.workers or another key that needs a restart has changed; restart to apply it");
+                  "server.listen, server.workers or another key that needs a restart has changed; restart to "
+                  "apply it");
 }
 
 static enum err config_apply(struct control *c, struct config *config, struct error *error)
@@ -140,7 +143,8 @@ static bool reload(struct control *c, struct findings *findings, struct error *e
     config_unref(c->config);
     c->config = config;
     if (files_watch(c) != OK)
-        log_event(LOG_WARNING, "config_watch_failed", "the configuration files cannot be watched; SIGHUP reloads");
+        log_event(LOG_WARNING, "config_watch_failed",
+                  "the configuration files cannot be watched; SIGHUP reloads");
     return true;
 }
 
@@ -160,7 +164,8 @@ void control_reload(struct control *c, const char *cause)
     findings_free(&findings);
 }
 
-/* ---- drain ---------------------------------------------------------------------------------------------- */
+/* ---- drain ----------------------------------------------------------------------------------------------
+ */
 
 static void workers_stopped(void *argument)
 {
@@ -193,7 +198,8 @@ static void drain_due(struct timer *timer)
 {
     struct control *c = CONTAINER_OF(timer, struct control, drain_timer);
     if (c->phase == CONTROL_DRAINING) {
-        log_event(LOG_WARNING, "gateway_drain_timeout", "The drain deadline has passed; open requests are cut");
+        log_event(LOG_WARNING, "gateway_drain_timeout",
+                  "The drain deadline has passed; open requests are cut");
         cancel_all(c);
     } else {
         stop_services(c);
@@ -236,7 +242,8 @@ void control_drain(struct control *c)
     workers_tell(c, worker_drain, NULL);
 }
 
-/* ---- signals -------------------------------------------------------------------------------------------- */
+/* ---- signals --------------------------------------------------------------------------------------------
+ */
 
 static void on_signal(struct signals *s, int number)
 {

@@ -1,6 +1,6 @@
 /*
- * The control thread: the one owner of services and configuration. Reload, drain and the children's life happen here; it runs on
- * the process's main thread.
+ * The control thread: the one owner of services and configuration. Reload, drain and the children's life
+ * happen here; it runs on the process's main thread.
  */
 #ifndef HESTIA_MAIN_CONTROL_H
 #define HESTIA_MAIN_CONTROL_H
@@ -27,7 +27,8 @@ struct control {
 
 /* Reads the configuration again and passes it to the workers; on an error everything stays as it is. */
 void control_reload(struct control *c, const char *cause);
-/* First call: stop taking requests, finish what runs, stop the children, end the loop. Second call: at once. */
+/* First call: stop taking requests, finish what runs, stop the children, end the loop. Second call: at once.
+ */
 void control_drain(struct control *c);
 /* Signals and the file watch. */
 enum err control_watch(struct control *c) MUST_CHECK;

@@ -29,12 +29,14 @@ static int fail(const char *why)
     return EXIT_FAILED;
 }
 
-/* ---- configuration -------------------------------------------------------------------------------------- */
+/* ---- configuration --------------------------------------------------------------------------------------
+ */
 
 static bool options_apply(struct control *c, const struct cli_options *options)
 {
     enum log_level level;
-    if (options->log_format && strcmp(options->log_format, "text") != 0 && strcmp(options->log_format, "json") != 0) {
+    if (options->log_format && strcmp(options->log_format, "text") != 0 &&
+        strcmp(options->log_format, "json") != 0) {
         fprintf(stderr, "hestia: --log-format is json or text\n");
         return false;
     }
@@ -47,7 +49,8 @@ static bool options_apply(struct control *c, const struct cli_options *options)
         log_set_level(level);
         c->log_level_forced = true;
     }
-    if (options->approach && strcmp(options->approach, "none") != 0 && strcmp(options->approach, "proxy") != 0) {
+    if (options->approach && strcmp(options->approach, "none") != 0 &&
+        strcmp(options->approach, "proxy") != 0) {
         fprintf(stderr, "hestia: --approach is none or proxy\n");
         return false;
     }
@@ -82,7 +85,8 @@ static bool config_read(struct boot *b, const struct cli_options *options)
     return c->config != NULL;
 }
 
-/* ---- listeners and workers ------------------------------------------------------------------------------ */
+/* ---- listeners and workers ------------------------------------------------------------------------------
+ */
 
 /* A plain bind first: with SO_REUSEPORT alone a second gateway on the same port would succeed silently. */
 static enum err probe(struct boot *b, struct error *error)
@@ -163,7 +167,8 @@ static void log_start(const struct boot *b)
     log_end(&l);
 }
 
-/* ---- up and down ---------------------------------------------------------------------------------------- */
+/* ---- up and down ----------------------------------------------------------------------------------------
+ */
 
 static enum err boot(struct boot *b, struct error *error)
 {

@@ -69,8 +69,8 @@ struct service {
     size_t pending;
     uint64_t ramp;           /* after a start: how many the queue may have in flight now (lease.c) */
     struct timer ramp_timer; /* when it doubles */
-    bool start_claim;     /* POST …/start, until the start has ended */
-    uint64_t watch_until; /* a waiting page's claim; 0 = none */
+    bool start_claim;        /* POST …/start, until the start has ended */
+    uint64_t watch_until;    /* a waiting page's claim; 0 = none */
 
     unsigned failures;
     uint64_t retry_at; /* monotonic; 0 = no back-off */

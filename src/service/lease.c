@@ -52,9 +52,10 @@ static void waiter_release(struct waiter *w)
     waiter_settle(w, OK);
 }
 
-/* A service that has just started gets its queue by slow start, not as one burst: many small servers listen with a
-   backlog of five, and the connections beyond it would wait for TCP's retransmissions. Each answer lets the next one
-   out, and the window doubles with time, so that servers of long requests soon have them all. */
+/* A service that has just started gets its queue by slow start, not as one burst: many small servers listen
+   with a backlog of five, and the connections beyond it would wait for TCP's retransmissions. Each answer
+   lets the next one out, and the window doubles with time, so that servers of long requests soon have them
+   all. */
 enum { RAMP_START = 4, RAMP_MS = 50 };
 
 void queue_ramp_begin(struct service *s)

@@ -765,7 +765,7 @@ def test_environment_of_a_child_is_a_list_of_allowed_names(hestia, fake):
     gateway = hestia(one(fake().config(env_inherit=["WANTED", "ABSENT"])), env=given)
     environment = gateway.get("/services/f/env").json
     assert environment["CUDA_VISIBLE_DEVICES"] == "0" and environment["HF_HOME"] == "/models"
-    assert environment["WANTED"] == "yes" and environment["LD_LIBRARY_PATH"] == "/lib/x"
+    assert environment["WANTED"] == "yes" and environment["LD_LIBRARY_PATH"].startswith("/lib/x")
     assert "canary" not in json.dumps(environment)
     # LC_CTYPE is Python's own doing.
     assert set(environment) - {"LC_CTYPE"} == {
