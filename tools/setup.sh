@@ -9,13 +9,12 @@ die() {
     exit 1
 }
 
-# The packages of tools/packages for the given columns that are not installed.
+# The packages of tools/packages for the given columns that are neither installed nor replaced by a command.
 packages_missing() {
-    wanted=
     for column in "$@"; do
-        wanted="$wanted $(sed -n "s/^$column  *//p" "$root/tools/packages" | tr '\n' ' ')"
-    done
-    for package in $wanted; do
+        sed -n "s/^$column  *//p" "$root/tools/packages"
+    done | while read -r package command; do
+        [ -n "$command" ] && command -v "$command" >/dev/null 2>&1 && continue
         dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || printf '%s ' "$package"
     done
 }
@@ -87,4 +86,15 @@ venv_install() {
     "$root/.venv/bin/pip" install -q --disable-pip-version-check --require-hashes --only-binary :all: \
         -r "$root/tests/py/requirements.txt" >&2 || die "pip install failed"
     printf '%s' "$wanted" >"$root/.venv/.installed"
+}
+
+# tests/sdk/node_modules as its lock file says; again when that file, the checkout's place or Node changes.
+node_modules_install() {
+    sdk=$root/tests/sdk
+    wanted="$(cat "$sdk/package.json" "$sdk/package-lock.json" | cksum) in $root, $(node --version)"
+    [ "$(cat "$sdk/node_modules/.installed" 2>/dev/null)" = "$wanted" ] && return 0
+    say "Setting up tests/sdk/node_modules"
+    rm -rf "$sdk/node_modules"
+    (cd "$sdk" && npm ci --ignore-scripts --no-audit --no-fund >&2) || die "npm ci failed"
+    printf '%s' "$wanted" >"$sdk/node_modules/.installed"
 }

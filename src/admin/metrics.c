@@ -21,6 +21,7 @@ static void fresh_reading_take(struct task *t, struct api_call *call, struct fre
         services_measure(t, any);
         service_unref(any);
     }
+    provider_pool_measure(t, call->worker->held->shared->providers);
     fresh->values = metric_read_all(&count);
     process_read(&fresh->usage);
     fresh->reading = (struct metrics_reading){fresh->values, count, &fresh->usage, clock_wall_us()};

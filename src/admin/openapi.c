@@ -39,6 +39,8 @@ static void write_parameters(struct json *j, const struct api_route *route)
     json_key_array(j, "parameters");
     if (strstr(route->path, "{serviceId}"))
         write_parameter(j, "serviceId", STR("path"), "string", "Key of the service in the configuration");
+    if (strstr(route->path, "{+model}"))
+        write_parameter(j, "model", STR("path"), "string", "Id of the model; may hold slashes");
     if (strstr(route->path, "{path}"))
         write_parameter(j, "path", STR("path"), "string", "Path at the service; may hold slashes");
     for (int i = 0; i < API_QUERY_MAX && route->query[i].name; i++)
@@ -132,7 +134,12 @@ static void write_operation(struct json *j, const struct api_route *route, enum 
 /* HEAD goes without saying wherever GET is. */
 static void write_path(struct json *j, const struct api_route *route)
 {
-    json_key_object(j, route->path);
+    struct buf path = BUF(256); /* {+name} is {name} in OpenAPI, which has no word for "the rest" */
+    for (const char *c = route->path; *c; c++)
+        if (*c != '+')
+            buf_add_char(&path, *c);
+    json_key_object(j, buf_c(&path));
+    buf_free(&path);
     for (int method = 0; method < METHOD_COUNT; method++) {
         if (route->methods >> method & 1 && method != METHOD_HEAD)
             write_operation(j, route, (enum method)method);

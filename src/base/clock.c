@@ -25,3 +25,13 @@ void clock_format(struct buf *b, int64_t wall_us)
     buf_addf(b, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
              tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(wall_us % 1000000));
 }
+
+int64_t date_parse(struct str text)
+{
+    char copy[40];
+    struct tm tm = {0};
+    const char *end = text.n < sizeof copy
+                          ? strptime(str_to_c(text, copy, sizeof copy), "%a, %d %b %Y %H:%M:%S GMT", &tm)
+                          : NULL;
+    return end && !*end ? (int64_t)timegm(&tm) : -1;
+}

@@ -15,6 +15,9 @@ int64_t clock_wall_us(void);
 /* "2025-09-09T05:30:00.123456Z" */
 void clock_format(struct buf *b, int64_t wall_us);
 
+/* An HTTP date ("Sun, 06 Nov 1994 08:49:37 GMT") in seconds since 1970; -1 when it is none. */
+int64_t date_parse(struct str text);
+
 static inline uint64_t clock_after(uint64_t now, uint64_t ms)
 {
     return ms > (CLOCK_NEVER - now) / CLOCK_MS ? CLOCK_NEVER : now + ms * CLOCK_MS;

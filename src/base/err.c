@@ -29,6 +29,7 @@ enum err error_set(struct error *error, enum err err, const char *format, ...)
 {
     va_list args;
     error->err = err;
+    error->param = NULL;
     va_start(args, format);
     vsnprintf(error->why, sizeof error->why, format, args);
     va_end(args);

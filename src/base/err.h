@@ -33,6 +33,7 @@ const char *err_source_name(enum err_source source);
 /* A code with its one sentence. `why` is empty when the row's text says it all. */
 struct error {
     enum err err;
+    const char *param; /* constant name of the field that is wrong, or NULL */
     char why[480];
 };
 

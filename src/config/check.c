@@ -117,12 +117,11 @@ static void services_index(struct decoder *d, const struct node *root, struct co
     decode_leave(d, mark);
 }
 
-static void default_service_check(struct decoder *d, const struct node *root, const struct config *c)
+void service_missing(struct decoder *d, const struct node *at, const char *key, const struct config *c,
+                     struct str id)
 {
-    struct str id = c->server.default_service, nearest = STR_NONE;
+    struct str nearest = STR_NONE;
     int best = 4;
-    if (id.n == 0 || map_get(&c->services_by_id, id))
-        return;
     for (size_t i = 0; i < c->service_count; i++) {
         int distance = str_distance(id, c->services[i].id, best);
         if (distance < best) {
@@ -130,13 +129,19 @@ static void default_service_check(struct decoder *d, const struct node *root, co
             nearest = c->services[i].id;
         }
     }
-    const struct node *at = node_find(root, "server", "default_service", NULL);
     if (nearest.n)
-        decode_report(d, SEVERITY_ERROR, at, "server.default_service",
-                      "there is no service \"%.*s\"; did you mean %.*s?", STR_ARG(id), STR_ARG(nearest));
+        decode_report(d, SEVERITY_ERROR, at, key, "there is no service \"%.*s\"; did you mean %.*s?",
+                      STR_ARG(id), STR_ARG(nearest));
     else
-        decode_report(d, SEVERITY_ERROR, at, "server.default_service", "there is no service \"%.*s\"",
-                      STR_ARG(id));
+        decode_report(d, SEVERITY_ERROR, at, key, "there is no service \"%.*s\"", STR_ARG(id));
+}
+
+static void default_service_check(struct decoder *d, const struct node *root, const struct config *c)
+{
+    struct str id = c->server.default_service;
+    if (id.n && !map_get(&c->services_by_id, id))
+        service_missing(d, node_find(root, "server", "default_service", NULL), "server.default_service", c,
+                        id);
 }
 
 /* ---- the open door ------------------------------------------------------------------------------------- */
@@ -167,5 +172,6 @@ void config_check(struct decoder *d, const struct node *root, struct config *c)
     c->has_providers = providers && providers->count > 0;
     services_index(d, root, c);
     default_service_check(d, root, c);
+    providers_check(d, root, c);
     public_check(d, root, c);
 }

@@ -26,6 +26,9 @@ struct limits_config {
     uint64_t body, llm_body;              /* bytes; 0 = no limit */
     uint64_t connections;                 /* client connections, all workers together */
     uint64_t keepalive_requests;          /* requests on one connection */
+    uint64_t connection_age_ms;           /* 0 = any age; so are the next, by client address */
+    uint64_t connections_per_ip, connection_rate_per_ip, connection_burst_per_ip;
+    uint64_t errors_per_minute_per_ip, auth_failures_per_minute_per_ip;
 };
 
 struct timeouts_config { /* milliseconds */
@@ -142,6 +145,69 @@ struct monitoring_config {
     bool track_latency, track_errors;
 };
 
+/* ---- the pool of providers -------------------------------------------------------------------------------
+ */
+
+enum { PROVIDERS_MAX = 256 };
+
+enum provider_type { PROVIDER_OPENAI, PROVIDER_AZURE };
+
+enum stream_usage { STREAM_USAGE_NEVER, STREAM_USAGE_AUTO };
+
+struct provider_config {
+    struct str name;         /* unique, never empty */
+    bool disabled;           /* no URL, no key, an unset variable */
+    struct str disabled_why; /* "it has no api_key" */
+    enum provider_type type; /* where none is given, azure when the host ends in .openai.azure.com */
+    struct str base_url_text;
+    struct url base_url;        /* both empty when it stands on a service */
+    struct str service;         /* id of a service that exists, or empty */
+    struct str api_key;         /* secret; may be empty on a service */
+    struct str api_version;     /* of azure; never empty, needs no escaping in a URL */
+    struct strs models;         /* what it serves; empty = asked from it */
+    struct env_pair *model_map; /* requested model -> its name there; exact */
+    size_t model_map_count;
+    struct env_pair *headers; /* added to its requests, fit for a head as they are; values are secret */
+    size_t header_count;
+    uint64_t weight; /* >= 1 */
+    bool fallback_only;
+    uint64_t max_concurrent;        /* 0 = no limit */
+    enum stream_usage stream_usage; /* auto: add stream_options.include_usage where the client did not ask */
+    struct tls_options tls;
+    /* Of its name and of what decides where its requests go and as whom, secrets hashed: equal texts, the
+     * same provider, its state survives a reload. Models, weight, limits and the like may differ. */
+    struct str fingerprint;
+};
+
+enum routing_strategy {
+    ROUTING_ROUND_ROBIN,
+    ROUTING_WEIGHTED,
+    ROUTING_FAILOVER,
+    ROUTING_LEAST_BUSY,
+    ROUTING_LATENCY
+};
+
+struct routing_config {
+    enum routing_strategy strategy;
+    struct {
+        bool enabled;
+        uint64_t interval_ms, timeout_ms;
+        struct str path; /* below the provider's base URL, fit for a request line: "/models" */
+    } health_check;
+    struct {
+        uint64_t failures, window_ms, open_ms;
+    } circuit_breaker;
+};
+
+struct llm_timeouts_config { /* milliseconds */
+    uint64_t request, connect, first_byte, stream_idle;
+};
+
+struct llm_queue_config {
+    uint64_t max_concurrent; /* of the whole pool */
+    uint64_t timeout_ms, slot_wait_ms, keepalive_ms /* 0 = never */;
+};
+
 struct config {
     struct arena arena;
     _Atomic int references;
@@ -152,9 +218,14 @@ struct config {
     struct map services_by_id;   /* id -> struct service_config * */
     struct map services_by_host; /* lower-case host -> struct service_config * */
     struct monitoring_config monitoring;
+    struct provider_config *providers; /* in file order */
+    size_t provider_count;
+    struct routing_config routing;
+    struct llm_timeouts_config timeouts;
+    struct llm_queue_config queue;
     struct strs files;               /* absolute paths that were read, for the file watch */
     struct str folder;               /* of the first file: relative paths start here */
-    bool has_clients, has_providers; /* present in the files (features of later versions) */
+    bool has_clients, has_providers; /* present in the files */
     /* Canonical text of what only a restart of the process applies (listen, workers, …): a reload that
      * changes it says so. */
     struct str process_fingerprint;

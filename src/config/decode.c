@@ -105,7 +105,7 @@ static struct str item_label(const struct node *item, const char *id)
     struct node *name = node_get(item, str_from_c(id ? id : "name"));
     if (node_is_null(name) || name->kind != NODE_SCALAR)
         name = node_get(item, STR("name"));
-    return name && name->kind == NODE_SCALAR ? name->text : STR_NONE;
+    return !node_is_null(name) && name->kind == NODE_SCALAR ? name->text : STR_NONE;
 }
 
 static void items_check_names(struct decoder *d, const struct field *f, const struct node *n)
@@ -159,6 +159,8 @@ static void items_decode(struct decoder *d, const struct field *f, const struct 
             continue;
         char *value = values ? values + count * t->size : NULL;
         struct str name = named ? n->keys[i]->text : item_label(n->items[i], t->item_id);
+        if (!name.n && t->unnamed)
+            name = arena_printf(d->arena, "%s%zu", t->unnamed, i);
         size_t mark = named ? decode_enter(d, name) : decode_enter_index(d, i);
         if (value && named) {
             struct str id = decode_keep(d, name);

@@ -15,37 +15,6 @@ static struct service_config *service(const struct loaded *l, const char *id)
     return s;
 }
 
-/* The text is refused, with this finding. */
-static void refuses(const char *text, const char *key, const char *part)
-{
-    struct loaded l = load_text(text);
-    if (l.config || !found(&l, SEVERITY_ERROR, key, part)) {
-        fprintf(stderr, "not refused as it should be:\n%s\n", text);
-        print_findings(&l);
-        fail();
-    }
-    loaded_free(&l);
-}
-
-static void warns(const char *text, const char *key, const char *part)
-{
-    struct loaded l = load_text(text);
-    if (!l.config || !found(&l, SEVERITY_WARNING, key, part)) {
-        print_findings(&l);
-        fail();
-    }
-    loaded_free(&l);
-}
-
-static void accepts(const char *text)
-{
-    struct loaded l = load_text(text);
-    if (!l.config)
-        print_findings(&l);
-    assert_non_null(l.config);
-    loaded_free(&l);
-}
-
 /* ---- values -------------------------------------------------------------------------------------------- */
 
 static void test_defaults(void **state)
@@ -66,6 +35,12 @@ static void test_defaults(void **state)
     assert_int_equal(server->limits.llm_body, 32 << 20);
     assert_int_equal(server->limits.connections, 10000);
     assert_int_equal(server->limits.keepalive_requests, 10000);
+    assert_int_equal(server->limits.connection_age_ms, 3600000);
+    assert_int_equal(server->limits.connections_per_ip, 256);
+    assert_int_equal(server->limits.connection_rate_per_ip, 50);
+    assert_int_equal(server->limits.connection_burst_per_ip, 200);
+    assert_int_equal(server->limits.errors_per_minute_per_ip, 20);
+    assert_int_equal(server->limits.auth_failures_per_minute_per_ip, 20);
     assert_int_equal(server->timeouts.head, 10000);
     assert_int_equal(server->timeouts.keepalive, 60000);
     assert_int_equal(server->timeouts.stream_idle, 120000);
@@ -218,6 +193,8 @@ static void test_wrong_values(void **state)
     refuses("services: {a: {instances: [{weight: 2}]}}", "services.a.instances[0].url", "is missing");
     refuses("server: {limits: {fields: 9999}}", "server.limits.fields", "from 8 to 256");
     refuses("server: {limits: {body: big}}", "server.limits.body", "a size");
+    refuses("server: {limits: {connection_burst_per_ip: 0}}", "server.limits.connection_burst_per_ip",
+            "from 1 to 1000000");
     refuses("monitoring: {log_level: LOUD}", "monitoring.log_level", "one of DEBUG");
     refuses("- a\n- b\n", "", "a map of sections");
     refuses("providers: [{name: a, base_url: 'http://x', api_key: k, weight: 0}]", "providers[0].weight",
@@ -591,10 +568,9 @@ static void test_one_notice_per_feature(void **state)
     size_t notices = 0;
     for (size_t i = 0; i < l.findings.count; i++)
         notices += l.findings.list[i].severity == SEVERITY_NOTICE;
-    assert_int_equal(notices, 5);
+    assert_int_equal(notices, 4);
     assert_true(found(&l, SEVERITY_NOTICE, "services.a.strategy", "accepted, not active yet"));
     assert_true(found(&l, SEVERITY_NOTICE, "services.a.semaphore_enabled", "accepted, not active yet"));
-    assert_true(found(&l, SEVERITY_NOTICE, "providers", "accepted, not active yet"));
     assert_true(found(&l, SEVERITY_NOTICE, "cache", "accepted, not active yet"));
     assert_int_equal(l.findings.warnings, 0);
     loaded_free(&l);

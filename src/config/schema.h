@@ -73,6 +73,7 @@ struct table {
     size_t id_at;        /* FIELD_NAMED: struct str that takes the name */
     const char *unit;    /* "service": what an unset variable below it disables; NULL: its parent's */
     const char *item_id; /* FIELD_ITEMS: the field that must differ between items */
+    const char *unnamed; /* FIELD_ITEMS: items without a name are called so and by their index */
     bool open;           /* other keys are taken as they are */
     bool is_service;     /* its fields are collected into the fingerprints of struct service_config */
     /* What the fields alone cannot say; runs when all of them are decoded. `value` is NULL without a struct.

@@ -122,25 +122,178 @@ static void test_strategies_of_services(void **state)
     loaded_free(&l);
 }
 
-static void test_providers(void **state)
+/* ---- hulumanage ---------------------------------------------------------------------------------------- */
+
+static const struct provider_config *provider(const struct loaded *l, const char *name)
 {
-    static const char *const environment[] = {"OPENAI_API_KEY=a", "OPENAI_API_KEY_BACKUP=b", NULL};
+    for (size_t i = 0; i < l->config->provider_count; i++)
+        if (str_eq(l->config->providers[i].name, str_from_c(name)))
+            return &l->config->providers[i];
+    fail_msg("no provider %s", name);
+    return NULL;
+}
+
+static struct str mapped(const struct provider_config *p, const char *model)
+{
+    for (size_t i = 0; i < p->model_map_count; i++)
+        if (str_eq(p->model_map[i].name, str_from_c(model)))
+            return p->model_map[i].value;
+    return STR_NONE;
+}
+
+static void test_providers_without_their_variables(void **state)
+{
     struct loaded l = seed("hulumanage_quick_start", NULL);
     assert_int_equal(l.findings.warnings, 2);
-    assert_true(found(&l, SEVERITY_WARNING, "providers[0].api_key", "the provider \"primary\" is disabled"));
+    assert_true(found(&l, SEVERITY_WARNING, "providers[0].api_key",
+                      "the variable OPENAI_API_KEY is not set: the provider \"primary\" is disabled"));
+    assert_true(provider(&l, "primary")->disabled);
+    assert_text(provider(&l, "primary")->disabled_why,
+                "the variable OPENAI_API_KEY is not set (providers[0].api_key)");
+    assert_true(provider(&l, "backup")->disabled);
     assert_true(l.config->has_providers);
     loaded_free(&l);
-    l = seed("hulumanage_quick_start", environment);
-    assert_int_equal(l.findings.warnings, 0);
-    loaded_free(&l);
-    l = seed("hulumanage_monitoring", NULL);
-    assert_int_equal(l.config->monitoring.log_level, LOG_DEBUG);
-    assert_true(l.config->monitoring.track_latency);
-    loaded_free(&l);
-    l = seed("hulumanage_production", NULL);
-    assert_int_equal(l.config->monitoring.log_level, LOG_WARNING);
+    l = seed("hulumanage_cost", NULL);
+    assert_true(provider(&l, "cheap_provider")->disabled);
+    assert_text(provider(&l, "cheap_provider")->disabled_why, "it has no base_url");
+    assert_int_equal(provider(&l, "cheap_provider")->weight, 10);
+    assert_true(provider(&l, "expensive_provider")->fallback_only);
     loaded_free(&l);
 }
+
+static void test_quick_start(void **state)
+{
+    static const char *const environment[] = {"OPENAI_API_KEY=a", "OPENAI_API_KEY_BACKUP=b", NULL};
+    struct loaded l = seed("hulumanage_quick_start", environment);
+    const struct provider_config *p = provider(&l, "primary"), *q = provider(&l, "backup");
+    assert_int_equal(l.findings.count, 0);
+    assert_int_equal(l.config->provider_count, 2);
+    assert_ptr_equal(p, &l.config->providers[0]);
+    assert_text(p->base_url.origin, "https://api.openai.com");
+    assert_text(p->base_url.prefix, "/v1");
+    assert_text(p->api_key, "a");
+    assert_int_equal(p->weight, 2);
+    assert_int_equal(p->max_concurrent, 5);
+    assert_int_equal(p->model_map_count, 1);
+    assert_text(mapped(p, "gpt-4"), "gpt-4-turbo-preview");
+    assert_false(p->disabled || p->fallback_only);
+    assert_int_equal(p->type, PROVIDER_OPENAI);
+    assert_text(q->api_key, "b");
+    assert_int_equal(q->weight, 1);
+    assert_int_equal(q->max_concurrent, 2);
+    assert_int_equal(q->model_map_count, 0);
+    assert_int_equal(l.config->routing.strategy, ROUTING_WEIGHTED);
+    assert_int_equal(l.config->timeouts.request, 30000);
+    assert_int_equal(l.config->timeouts.connect, 5000);
+    assert_int_equal(l.config->queue.max_concurrent, 100);
+    assert_int_equal(l.config->queue.timeout_ms, 60000);
+    loaded_free(&l);
+}
+
+static void test_provider_blocks(void **state)
+{
+    static const char *const environment[] = {"API_KEY=k",
+                                              "KEY_1=k",
+                                              "KEY_2=k",
+                                              "ENV_VAR=k",
+                                              "AZURE_KEY=k",
+                                              "PREMIUM_KEY=k",
+                                              "BACKUP_KEY=k",
+                                              "STANDARD_KEY=k",
+                                              "OPENAI_API_KEY=k",
+                                              "AZURE_ENDPOINT=https://mine.OpenAI.Azure.com/",
+                                              NULL};
+    struct loaded l = seed("hulumanage_concurrency", environment);
+    assert_int_equal(provider(&l, "slow_server")->max_concurrent, 1);
+    assert_text(provider(&l, "slow_server")->api_key, "dummy");
+    assert_int_equal(provider(&l, "fast_server")->max_concurrent, 10);
+    assert_int_equal(provider(&l, "unlimited_server")->max_concurrent, 0);
+    loaded_free(&l);
+    l = seed("hulumanage_priority", environment);
+    assert_int_equal(provider(&l, "premium")->weight, 5);
+    loaded_free(&l);
+    l = seed("hulumanage_failover", environment);
+    assert_int_equal(provider(&l, "primary_1")->weight, 3);
+    assert_false(provider(&l, "primary_2")->fallback_only);
+    assert_true(provider(&l, "emergency_backup")->fallback_only);
+    assert_int_equal(provider(&l, "emergency_backup")->weight, 1);
+    loaded_free(&l);
+    l = seed("hulumanage_model_map", environment);
+    assert_int_equal(provider(&l, "azure")->type, PROVIDER_AZURE);
+    assert_text(provider(&l, "azure")->base_url.prefix, "");
+    assert_text(mapped(provider(&l, "azure"), "gpt-4"), "gpt-4-deployment-001");
+    assert_text(mapped(provider(&l, "azure"), "gpt-3.5-turbo"), "gpt-35-turbo-deployment");
+    assert_int_equal(provider(&l, "openai")->model_map_count, 0);
+    loaded_free(&l);
+    l = seed("hulumanage_provider_reference", environment);
+    assert_text(mapped(provider(&l, "provider_name"), "gpt-3.5-turbo"), "gpt-35-turbo");
+    assert_int_equal(provider(&l, "provider_name")->weight, 2);
+    loaded_free(&l);
+}
+
+/* One document lies over the other: three providers, of which the nested reference is concatenation. */
+static void test_provider_variables(void **state)
+{
+    static const char *const environment[] = {"OPENAI_API_KEY=k", "ENV_PREFIX=PROD", NULL};
+    struct loaded l = seed("hulumanage_variables", environment);
+    assert_text(provider(&l, "nested")->api_key, "PROD_API_KEY");
+    assert_text(provider(&l, "with_default")->base_url_text, "https://api.openai.com/v1");
+    assert_text(provider(&l, "with_default")->disabled_why, "it has no api_key");
+    assert_text(provider(&l, "simple")->disabled_why, "it has no base_url");
+    loaded_free(&l);
+}
+
+static void test_routing_blocks(void **state)
+{
+    struct loaded l = seed("hulumanage_high_throughput", NULL);
+    assert_int_equal(l.config->routing.strategy, ROUTING_WEIGHTED);
+    assert_int_equal(l.config->routing.health_check.interval_ms, 60000);
+    assert_int_equal(l.config->routing.health_check.timeout_ms, 10000);
+    assert_int_equal(l.findings.count, 0);
+    loaded_free(&l);
+    l = seed("hulumanage_low_latency", NULL);
+    assert_int_equal(l.config->routing.strategy, ROUTING_FAILOVER);
+    assert_int_equal(l.config->routing.health_check.interval_ms, 10000);
+    assert_int_equal(l.config->routing.health_check.timeout_ms, 2000);
+    loaded_free(&l);
+    l = seed("hulumanage_local_development", NULL);
+    assert_int_equal(l.config->routing.strategy, ROUTING_ROUND_ROBIN);
+    assert_false(l.config->routing.health_check.enabled);
+    assert_int_equal(provider(&l, "local_backup")->base_url.port, 8081);
+    assert_false(provider(&l, "local_backup")->disabled);
+    loaded_free(&l);
+    l = seed("hulumanage_timeouts_and_queue", NULL);
+    assert_int_equal(l.config->timeouts.request, 30000);
+    assert_int_equal(l.config->queue.timeout_ms, 60000);
+    assert_int_equal(l.findings.count, 0);
+    loaded_free(&l);
+}
+
+static void test_monitoring_blocks(void **state)
+{
+    static const char *const environment[] = {"PROD_OPENAI_KEY_1=a", "FALLBACK_ENDPOINT=http://f/v1", NULL};
+    struct loaded l = seed("hulumanage_monitoring", NULL);
+    assert_int_equal(l.config->monitoring.log_level, LOG_DEBUG);
+    assert_true(l.config->monitoring.track_latency);
+    assert_true(l.config->monitoring.track_errors);
+    assert_int_equal(l.findings.count, 0);
+    loaded_free(&l);
+    l = seed("hulumanage_production", environment);
+    assert_int_equal(l.config->monitoring.log_level, LOG_WARNING);
+    assert_int_equal(l.findings.warnings, 2);
+    assert_false(provider(&l, "prod_primary")->disabled);
+    assert_int_equal(provider(&l, "prod_primary")->weight, 5);
+    assert_text(provider(&l, "prod_secondary")->disabled_why,
+                "the variable PROD_OPENAI_KEY_2 is not set (providers[1].api_key)");
+    assert_text(provider(&l, "prod_fallback")->disabled_why,
+                "the variable FALLBACK_KEY is not set (providers[2].api_key)");
+    assert_true(provider(&l, "prod_fallback")->fallback_only);
+    assert_true(l.config->routing.health_check.enabled);
+    loaded_free(&l);
+}
+
+/* ---- LlamaFarm, LocalRouter, the shipped one ------------------------------------------------------------
+ */
 
 static void test_strategies(void **state)
 {
@@ -183,7 +336,12 @@ int main(void)
         cmocka_unit_test(test_local_service),
         cmocka_unit_test(test_high_availability),
         cmocka_unit_test(test_strategies_of_services),
-        cmocka_unit_test(test_providers),
+        cmocka_unit_test(test_providers_without_their_variables),
+        cmocka_unit_test(test_quick_start),
+        cmocka_unit_test(test_provider_blocks),
+        cmocka_unit_test(test_provider_variables),
+        cmocka_unit_test(test_routing_blocks),
+        cmocka_unit_test(test_monitoring_blocks),
         cmocka_unit_test(test_strategies),
         cmocka_unit_test(test_shipped_config),
     };

@@ -102,6 +102,37 @@ static inline void print_findings(const struct loaded *l)
     buf_free(&text);
 }
 
+/* The text is refused, with this finding. */
+static inline void refuses(const char *text, const char *key, const char *part)
+{
+    struct loaded l = load_text(text);
+    if (l.config || !found(&l, SEVERITY_ERROR, key, part)) {
+        fprintf(stderr, "not refused as it should be:\n%s\n", text);
+        print_findings(&l);
+        fail();
+    }
+    loaded_free(&l);
+}
+
+static inline void warns(const char *text, const char *key, const char *part)
+{
+    struct loaded l = load_text(text);
+    if (!l.config || !found(&l, SEVERITY_WARNING, key, part)) {
+        print_findings(&l);
+        fail();
+    }
+    loaded_free(&l);
+}
+
+static inline void accepts(const char *text)
+{
+    struct loaded l = load_text(text);
+    if (!l.config)
+        print_findings(&l);
+    assert_non_null(l.config);
+    loaded_free(&l);
+}
+
 /* `path` below the project's root; `file` is the caller's __FILE__, relative to the build folder where tests
    run, or absolute. */
 static inline const char *project_path(const char *file, const char *path)

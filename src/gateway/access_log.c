@@ -43,7 +43,7 @@ static void count(struct exchange *x, uint64_t now, uint64_t bytes)
     if (x->end != OK)
         metric_add(m, METRIC_REQUEST_ERRORS,
                    LABELS(service, method, path, worker_label(x->worker, err_row(x->end)->code)), 1);
-    if (!x->attempts)
+    if (!x->attempts || !x->route.service)
         return;
     metric_add(m, METRIC_PROXY_REQUESTS, LABELS(service, method), 1);
     metric_add(
@@ -110,7 +110,7 @@ void access_log_end(struct exchange *x)
     if (!x->route.label_path)
         x->route.label_path = "malformed";
     count(x, now, bytes);
-    if (x->answered_at)
+    if (x->answered_at && x->route.service)
         write_proxy_end(x, now);
     write_end(x, now, bytes);
 }

@@ -43,17 +43,20 @@ static enum err connection_get(struct task *t, struct exchange *x, bool fresh)
     if (LIKELY(x->up != NULL))
         return OK;
     TRY(inflow_settle(&x->conn->in));
-    return upstream_acquire(t, x->worker->pool, x->place.origin, true, task_deadline(t, CONNECT_MS), &x->up,
-                            &x->error);
+    TRY(conn_let_go(x->conn));
+    enum err err = upstream_acquire(t, x->worker->pool, x->place.origin, true, task_deadline(t, CONNECT_MS),
+                                    &x->up, &x->error);
+    conn_take_back(x->conn);
+    return err == OK && conn_is_abandoned(x->conn) ? ERR_CANCELLED : err;
 }
 
 static void relay_prepare(struct exchange *x)
 {
     const struct service_config *config = x->route.service->config;
     struct relay *r = &x->relay;
-    bool first = x->attempts == 1;
-    bool keep_replay = config->retry_count > 1 || config->instance_count > 1 || x->route.service->fallback;
-    bool complete = first || r->replay_complete;
+    bool keep_replay = config->retry_count > 1 || config->instance_count > 1 || x->route.service->fallback ||
+                       method_is_idempotent(x->request.head.method);
+    bool complete = r->replay_complete;
     *r = (struct relay){
         .client = x->conn,
         .request = &x->request,
@@ -64,15 +67,14 @@ static void relay_prepare(struct exchange *x)
         .idle_ms = x->snapshot->settings.stream_idle_ms,
         .upgrade = x->websocket,
     };
-    if (first)
-        x->request.body.chunked.keep_frames = true;
 }
 
 static enum err send_and_await(struct task *t, struct exchange *x)
 {
     relay_prepare(x);
     TRY(forward_request_head(x, x->place.url));
-    TRY(request_continue(t, x->conn, &x->request));
+    if (request_continue(t, x->conn, &x->request) != OK)
+        return ERR_CANCELLED;
     TRY(relay_send_head(t, &x->relay, buf_str(&x->head), &x->error));
     x->sent_at = task_now(t);
     return relay_await_response(t, &x->relay, x->worker->response_head, &x->error);
@@ -82,7 +84,7 @@ static enum err send_and_await(struct task *t, struct exchange *x)
 static bool may_reconnect(const struct exchange *x, enum err err)
 {
     return err == ERR_RESET && x->up->reused && !x->conn->sock.broken &&
-           (method_is_idempotent(x->request.head.method) || x->request.body.received == 0) &&
+           (method_is_idempotent(x->request.head.method) || !x->request.body.begun) &&
            relay_is_retryable_body(&x->relay);
 }
 
@@ -134,7 +136,7 @@ static bool may_repeat(const struct exchange *x, enum outcome outcome)
     if (x->conn->answered || x->websocket)
         return false;
     if (outcome == OUTCOME_NO_CONNECT)
-        return x->attempts == 0 || x->request.body.received == 0 || relay_is_retryable_body(&x->relay);
+        return relay_is_retryable_body(&x->relay);
     return relay_is_retryable_body(&x->relay) &&
            (method_is_idempotent(x->request.head.method) || x->relay.replay != NULL);
 }
@@ -279,6 +281,8 @@ enum err attempts_run(struct task *t, struct exchange *x)
 {
     enum outcome outcome = OUTCOME_NO_CONNECT;
     enum err err = ERR_UPSTREAM_UNREACHABLE;
+    x->relay = (struct relay){.request = &x->request, .replay_complete = true};
+    x->request.body.chunked.keep_frames = true;
     budget_earn(x);
     if (x->on_fallback)
         return terminal(x, fallback_try(t, x, "not_ready"));

@@ -22,24 +22,25 @@ static bool key_is_known(const struct auth_config *auth, const uint8_t hash[SHA2
 }
 
 /* A kept-alive connection brings the same key again and again: hash it once for each configuration. */
-static bool token_is_good(struct exchange *x, struct str token)
+static enum err token_check(struct exchange *x, struct str token)
 {
     struct conn *c = x->conn;
     uint8_t hash[SHA256_SIZE];
-    if (token.n == 0)
-        return false;
-    if (c->credential.epoch == x->snapshot->epoch && c->credential.length == token.n &&
+    if (token.n && c->credential.epoch == x->snapshot->epoch && c->credential.length == token.n &&
         crypto_equal(c->credential.text, token.p, token.n))
-        return true;
+        return OK;
+    TRY(limit_auth(x));
+    if (token.n == 0)
+        return ERR_INVALID_API_KEY;
     crypto_sha256(token, hash);
     if (!key_is_known(&x->snapshot->config->auth, hash))
-        return false;
+        return ERR_INVALID_API_KEY;
     if (token.n <= sizeof c->credential.text) {
         c->credential.epoch = x->snapshot->epoch;
         c->credential.length = (uint16_t)token.n;
         memcpy(c->credential.text, token.p, token.n);
     }
-    return true;
+    return OK;
 }
 
 static void log_outcome(struct exchange *x, bool good, bool presented)
@@ -74,16 +75,21 @@ enum err auth_require(struct exchange *x)
     struct field *authorization = head_field(&x->request.head, FIELD_AUTHORIZATION);
     if (!snapshot_needs_key(x->snapshot) || is_open(x))
         return OK;
-    struct field *carrier = NULL;
-    if (key && token_is_good(x, key->value))
-        carrier = key;
-    else if (authorization && token_is_good(x, bearer_token(authorization->value)))
+    struct field *carrier = key;
+    enum err err = key ? token_check(x, key->value) : ERR_INVALID_API_KEY;
+    if (err != OK && authorization) {
         carrier = authorization;
-    log_outcome(x, carrier != NULL, key || authorization);
-    if (carrier) {
+        err = token_check(x, bearer_token(authorization->value));
+    }
+    if (err == ERR_RATE_LIMIT)
+        return err;
+    log_outcome(x, err == OK, key || authorization);
+    if (err == OK) {
         carrier->hop = true; /* our credential is ours: the upstream never sees it */
         return OK;
     }
+    if (key || authorization)
+        TRY(limit_auth_failed(x));
     return error_set(&x->error, ERR_INVALID_API_KEY, "%s; send X-API-Key or Authorization: Bearer",
                      key || authorization ? "this API key is not known" : "an API key is required");
 }

@@ -9,7 +9,7 @@
 
 #include <jansson.h>
 
-enum { CALL_BODY_MAX = 32 << 20, CALL_CONNECT_MS = 5000 };
+enum { CALL_BODY_MAX = 32 << 20, CALL_CONNECT_MS = 5000, JSON_DEPTH_MAX = 64 };
 
 struct dispatch {
     struct api_call *call;
@@ -39,6 +39,28 @@ static enum err unprocessable(struct api_call *call, const char *what)
     return error_set(&call->error, ERR_UNPROCESSABLE, "%s", what);
 }
 
+/* The parser, the printer and the freeing of a document call themselves at each level, on a task's small
+ * stack. */
+static bool json_is_shallow(struct str text)
+{
+    int depth = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (c == '"')
+            quoted = !quoted;
+        else if (quoted)
+            i += c == '\\';
+        else if (c == '[' || c == '{')
+            depth++;
+        else if (c == ']' || c == '}')
+            depth--;
+        if (depth > JSON_DEPTH_MAX)
+            return false;
+    }
+    return true;
+}
+
 /* ---- reading the request --------------------------------------------------------------------------------
  */
 
@@ -47,6 +69,8 @@ static enum err read_json(struct task *t, struct api_call *call, json_t **root)
     struct buf text = BUF(CALL_BODY_MAX);
     json_error_t error;
     enum err err = request_read_body(t, call->conn, call->request, &text, &call->error);
+    if (err == OK && !json_is_shallow(buf_str(&text)))
+        err = unprocessable(call, "the body is nested too deep");
     if (err == OK) {
         *root = json_loadb(text.p ? text.p : "", text.n, JSON_REJECT_DUPLICATES, &error);
         if (!*root)
@@ -73,7 +97,7 @@ static enum err find_service(struct dispatch *d, const json_t *root)
     struct str text = text_of(&call->request->arena, id ? id : json_object_get(root, "service_id"));
     if (!text.n)
         return unprocessable(call, "serviceId: a string is required");
-    d->service = map_get(&call->worker->held->shared->by_id, text);
+    d->service = map_get(&call->snapshot->by_id, text);
     if (!d->service)
         return error_set(&call->error, ERR_SERVICE_NOT_FOUND, "Service not found in configuration: %.*s",
                          STR_ARG(str_first(text, 128)));
@@ -200,7 +224,18 @@ static enum err ask(struct task *t, struct dispatch *d, const struct origin *ori
                               .fields = buf_str(&d->fields),
                               .body = d->body,
                               .response.max = CALL_BODY_MAX};
-    return fetch_run(t, d->call->worker->pool, &d->fetch, deadline, &d->call->error);
+    TRY(conn_let_go(d->call->conn));
+    enum err err = fetch_run(t, d->call->worker->pool, &d->fetch, deadline, &d->call->error);
+    conn_take_back(d->call->conn);
+    return err;
+}
+
+static enum err pause_before_retry(struct task *t, struct dispatch *d)
+{
+    TRY(conn_let_go(d->call->conn));
+    enum err err = task_sleep(t, d->service->config->retry_delay_ms);
+    conn_take_back(d->call->conn);
+    return err;
 }
 
 /* Attempts on the service, then the fallback, by the rules of details.md section 2 (the body is at hand in
@@ -213,7 +248,7 @@ static enum err ask_all(struct task *t, struct dispatch *d)
     enum err err = ERR_UPSTREAM_UNREACHABLE;
     for (uint64_t i = 0; i < MAX(config->retry_count, (uint64_t)1); i++) {
         if (i)
-            TRY(task_sleep(t, config->retry_delay_ms));
+            TRY(pause_before_retry(t, d));
         if (!lease_pick(&d->lease, tried, &place))
             break;
         tried |= config->instance_count > 1 ? (uint64_t)1 << (place.instance % 64) : 0;
@@ -290,7 +325,7 @@ static void write_body(struct json *j, const struct fetch *f)
     CLEANUP(json_free) json_t *parsed = NULL;
     struct str type = f->content_type;
     json_key(j, "body");
-    if (str_find_str_nocase(type, STR("application/json")) < type.n)
+    if (str_find_str_nocase(type, STR("application/json")) < type.n && json_is_shallow(buf_str(&f->response)))
         parsed = json_loadb(f->response.p ? f->response.p : "", f->response.n, JSON_DECODE_ANY, NULL);
     if (parsed)
         json_raw(j, str_trim(buf_str(&f->response)));

@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-enum { FREE_EXCHANGES_MAX = 256 };
+enum { FREE_EXCHANGES_MAX = 1024 };
 
 /* ---- answers that come from us --------------------------------------------------------------------------
  */
@@ -21,6 +21,7 @@ static enum err call_api(struct task *t, struct exchange *x)
         .conn = x->conn,
         .request = &x->request,
         .worker = x->worker,
+        .snapshot = x->snapshot,
         .service = x->route.service ? x->route.service->service : NULL,
         .service_config = x->route.service ? x->route.service->config : NULL,
         .path_parameter = x->route.parameter,
@@ -104,17 +105,17 @@ static enum err lease_take(struct task *t, struct exchange *x)
 }
 
 /* A truncated stream must not look complete; an event stream is told why first (http.md 3.2). */
-static void break_off(struct exchange *x, enum err err)
+void exchange_break_off(struct exchange *x, enum err err)
 {
     struct relay *r = &x->relay;
     const struct err_row *row = err_row(err);
     char event[256];
     int length = snprintf(event, sizeof event,
-                          "event: error\ndata: {\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,"
+                          "%sdata: {\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,"
                           "\"code\":\"%s\"}}\n\n",
-                          row->text, row->type, row->code);
-    bool framed = r->emit == EMIT_CHUNKED ||
-                  (r->body.framing.kind == BODY_CHUNKED && chunk_at_boundary(&r->body.chunked));
+                          x->llm ? "" : "event: error\n", row->text, row->type, row->code);
+    bool framed =
+        r->emit == EMIT_CHUNKED || (r->body.chunked.keep_frames && chunk_at_boundary(&r->body.chunked));
     x->conn->keep = false;
     x->conn->abort = true;
     if (!r->is_event_stream || !r->event_boundary || !framed || x->conn->out.pending.n)
@@ -128,7 +129,7 @@ static void break_off(struct exchange *x, enum err err)
 }
 
 /* The drain deadline came, it was not the client that left. */
-static bool is_cut_by_drain(const struct exchange *x, enum err err)
+bool exchange_is_cut_by_drain(const struct exchange *x, enum err err)
 {
     return err == ERR_CANCELLED && x->conn->server->draining && !conn_is_abandoned(x->conn);
 }
@@ -138,7 +139,7 @@ static enum err tunnel(struct task *t, struct exchange *x)
     x->conn->keep = false;
     x->relay.idle_ms = MAX(x->snapshot->settings.stream_idle_ms, (uint64_t)3600 * 1000);
     enum err err = relay_tunnel(t, &x->relay);
-    if (!is_cut_by_drain(x, err))
+    if (!exchange_is_cut_by_drain(x, err))
         return err;
     if (frame_meter_may_close(&x->relay.frames) && x->conn->out.pending.n == 0)
         err = outflow_send(&x->conn->out, STR("\x88\x02\x03\xe9")); /* close, 1001 */
@@ -155,20 +156,23 @@ static enum err answer_relay(struct task *t, struct exchange *x)
     TRY(forward_response_head(x, response));
     x->status = response->status;
     x->answered_at = task_now(t);
-    TRY(relay_begin_response(t, r, buf_str(&x->head), &x->error));
-    if (switched)
+    enum err err = relay_begin_response(t, r, buf_str(&x->head), &x->error);
+    if (!x->conn->answered)
+        return err;
+    if (err == OK && switched)
         return tunnel(t, x);
-    enum err err = relay_finish_response(t, r, &x->error);
+    if (err == OK)
+        err = relay_finish_response(t, r, &x->error);
     if (err == OK) {
         upstream_release(x->up, reusable && relay_upstream_reusable(r));
         x->up = NULL;
         request_discard_body(t, x->conn, &x->request);
         return OK;
     }
-    if (is_cut_by_drain(x, err))
+    if (exchange_is_cut_by_drain(x, err))
         err = ERR_DRAINING;
     if (err != ERR_CANCELLED)
-        break_off(x, err);
+        exchange_break_off(x, err);
     return err;
 }
 
@@ -190,14 +194,21 @@ static bool is_health(const struct exchange *x)
     return x->route.kind == ROUTE_API && x->route.api->access == ACCESS_OPEN;
 }
 
-static enum err exchange_run(struct task *t, struct exchange *x)
+/* Who may not call is not told what exists: the key comes before the 404. */
+static enum err admit(struct exchange *x)
 {
-    TRY(request_read(t, x->conn, &x->request, &x->error)); /* 400 408 413 414 417 431 501 505 */
-    TRY(route_find(x));                                    /* 404 405 */
+    enum err routed = route_find(x); /* 404 405 */
     access_log_begin(x);
     if (x->conn->server->draining && !is_health(x))
         return ERR_DRAINING;
     TRY(auth_require(x)); /* 401 */
+    return routed;
+}
+
+static enum err exchange_run(struct task *t, struct exchange *x)
+{
+    TRY(request_read(t, x->conn, &x->request, &x->error)); /* 400 408 413 414 417 431 501 505 */
+    TRY(admit(x));
     switch (x->route.kind) {
     case ROUTE_API:
         return call_api(t, x);
@@ -205,6 +216,8 @@ static enum err exchange_run(struct task *t, struct exchange *x)
         return redirect(t, x);
     case ROUTE_OPTIONS:
         return answer_options(t, x);
+    case ROUTE_LLM:
+        return llm_serve(t, x);
     default:
         return proxy(t, x);
     }
@@ -216,12 +229,15 @@ static void exchange_fail(struct task *t, struct exchange *x, enum err err)
 {
     if (x->error.err != err)
         x->error = (struct error){.err = err};
+    attempt_drop(x); /* what it sent may still lie in the scratch */
     if (err == ERR_END || err == ERR_CANCELLED || err == ERR_RESET || x->conn->sock.broken) {
         x->status = x->status ? x->status : 499;
         x->conn->keep = false;
         x->conn->abort = x->conn->answered;
         return;
     }
+    if (err == ERR_NOMEM)
+        x->conn->keep = false; /* bytes of it may have been lost */
     if (x->conn->answered) {
         if (x->conn->keep)
             x->conn->abort = true;
@@ -247,7 +263,8 @@ static struct exchange *exchange_new(struct worker *w, struct conn *c)
     x->snapshot = x->held->shared;
     x->route = (struct route){0};
     x->lease = (struct lease){0};
-    x->websocket = x->on_fallback = false;
+    x->websocket = x->on_fallback = x->reframe = false;
+    x->llm = NULL;
     x->error.err = OK;
     x->error.why[0] = '\0';
     x->retry_after = x->attempts = x->status = 0;
@@ -280,6 +297,7 @@ static void exchange_end(struct exchange *x)
     if (x->up)
         upstream_release(x->up, false);
     x->up = NULL;
+    llm_end(x);
     lease_release(&x->lease, w->loop);
     access_log_end(x);
     worker_let_go(x->held);
@@ -304,5 +322,7 @@ void exchange_serve(struct task *t, struct conn *c)
     x->end = exchange_run(t, x);
     if (x->end != OK)
         exchange_fail(t, x, x->end);
+    if (x->end == ERR_HTTP_SYNTAX)
+        limit_syntax_error(x);
     exchange_end(x);
 }

@@ -6,7 +6,9 @@
 #include "gateway/worker.h"
 #include "http/relay.h"
 
-enum route_kind { ROUTE_NONE, ROUTE_API, ROUTE_SERVICE, ROUTE_REDIRECT, ROUTE_OPTIONS };
+enum route_kind { ROUTE_NONE, ROUTE_API, ROUTE_SERVICE, ROUTE_REDIRECT, ROUTE_OPTIONS, ROUTE_LLM };
+
+struct llm_call;
 
 struct route {
     enum route_kind kind;
@@ -32,6 +34,8 @@ struct exchange {
     struct buf head;   /* the head that goes out next */
     struct str websocket_key;
     bool websocket;
+    bool reframe;         /* the response's data is looked at: its framing is written anew */
+    struct llm_call *llm; /* ROUTE_LLM; in the request's arena */
     struct error error;
     int retry_after;
 
@@ -58,8 +62,17 @@ void exchanges_free(struct worker *w);
 
 /* route.c: ERR_NOT_FOUND, ERR_SERVICE_NOT_FOUND, ERR_METHOD_NOT_ALLOWED. */
 enum err route_find(struct exchange *x) MUST_CHECK;
-/* auth.c: ERR_INVALID_API_KEY. Marks the field that carried our key so that it is not forwarded. */
+/* auth.c: ERR_INVALID_API_KEY, ERR_RATE_LIMIT. Marks the field that carried our key so that it is not
+ * forwarded. */
 enum err auth_require(struct exchange *x) MUST_CHECK;
+/* limit.c: what one client address may do (struct server's admit). */
+bool limit_admit(struct server *s, const struct address *address, struct peer **counted);
+/* The exchange ended with a syntax error. */
+void limit_syntax_error(struct exchange *x);
+/* Before a key is looked at that the connection has not brought before; after one that was wrong. Both:
+   ERR_RATE_LIMIT when the address has brought too many wrong ones. */
+enum err limit_auth(struct exchange *x) MUST_CHECK;
+enum err limit_auth_failed(struct exchange *x) MUST_CHECK;
 /* attempt.c: sends the request, again and elsewhere where the rules allow it, until there is a response whose
    head stands in the worker's response_head. */
 enum err attempts_run(struct task *t, struct exchange *x) MUST_CHECK;
@@ -76,7 +89,19 @@ enum err waiting_page_send(struct task *t, struct exchange *x) MUST_CHECK;
 void access_log_begin(struct exchange *x);
 void access_log_end(struct exchange *x);
 
+/* llm.c: a completion over the pool of providers; and what it has taken is given back. */
+enum err llm_serve(struct task *t, struct exchange *x) MUST_CHECK;
+void llm_end(struct exchange *x);
+
+/* An answer that breaks off in the middle: an event stream is told why, and the connection ends so that
+ * nobody takes it for whole. */
+void exchange_break_off(struct exchange *x, enum err err);
+/* The drain deadline came, it was not the client that left. */
+bool exchange_is_cut_by_drain(const struct exchange *x, enum err err);
+
 /* dispatcher.c: the routes that the gateway itself answers. */
 extern const struct api_route gateway_routes[];
+/* llm_models.c: the OpenAI routes. */
+extern const struct api_route llm_routes[];
 
 #endif

@@ -159,14 +159,19 @@ static enum err choose_framing(struct exchange *x, struct head *response, struct
     bool old_client = x->request.head.minor == 0;
     TRY(framing_of_response(response, x->request.head.method, framing, &x->error));
     r->emit = EMIT_AS_IS;
+    bool rewritten = x->reframe && framing->kind != BODY_NONE;
     if (framing->kind == BODY_NONE) {
         r->emit = EMIT_NOTHING;
+    } else if (rewritten) {
+        drop(response, FIELD_CONTENT_LENGTH);
+        r->emit = old_client ? EMIT_AS_IS : EMIT_CHUNKED;
+        x->conn->keep = x->conn->keep && !old_client;
     } else if (framing->kind != BODY_LENGTH && old_client) {
         x->conn->keep = false; /* HTTP/1.0 knows only the end of the connection */
     } else if (framing->kind == BODY_UNTIL_CLOSE) {
         r->emit = EMIT_CHUNKED;
     }
-    body_begin(&r->body, *framing, framing->kind == BODY_CHUNKED && !old_client);
+    body_begin(&r->body, *framing, framing->kind == BODY_CHUNKED && !old_client && !rewritten);
     r->body.chunked.keep_trailers = response->first[FIELD_TRAILER] && wants_trailers(&x->request.head);
     return OK;
 }
@@ -200,6 +205,14 @@ static void add_location(struct exchange *x, struct head *response, struct buf *
     head_add(out, STR("Location"), value);
 }
 
+/* What only we may say of ourselves. */
+static void drop_ours(struct head *response)
+{
+    for (int i = 0; i < response->field_count; i++)
+        if (str_starts_nocase(response->fields[i].name, STR("X-Hestia-")))
+            response->fields[i].hop = true;
+}
+
 static enum err switch_protocols(struct exchange *x, struct head *response, struct buf *out)
 {
     TRY(websocket_check_response(response, x->websocket_key, &x->error));
@@ -218,8 +231,9 @@ enum err forward_response_head(struct exchange *x, struct head *response)
     bool switched = response->status == 101;
     if (!switched)
         TRY(choose_framing(x, response, &framing));
-    if (response->status == 204)
+    if (response->status == 204 || switched)
         drop(response, FIELD_CONTENT_LENGTH);
+    drop_ours(response);
     drop(response, FIELD_VIA);
     drop(response, FIELD_X_REQUEST_ID);
     x->relay.is_event_stream =

@@ -70,6 +70,10 @@ static bool template_matches(const char *template, struct str path, struct str *
     if (!str_starts(path, str_first(left, open)) || path.n < open + tail.n + 1)
         return false;
     struct str middle = str_from(path, open);
+    if (left.p[open + 1] == '+') { /* ids with slashes */
+        *parameter = str_first(middle, middle.n - tail.n);
+        return parameter->n && str_ends(middle, tail);
+    }
     *parameter = str_first(middle, str_find(middle, '/'));
     return parameter->n && str_eq(str_from(middle, parameter->n), tail);
 }
@@ -77,7 +81,7 @@ static bool template_matches(const char *template, struct str path, struct str *
 static enum err choose_api(struct exchange *x, const struct api_route *row)
 {
     x->route.api = row;
-    x->route.kind = ROUTE_API;
+    x->route.kind = row->llm ? ROUTE_LLM : ROUTE_API;
     x->route.label_path = row->path;
     if (!x->route.parameter.n || !str_starts(str_from_c(row->path), STR("/v1/services/")))
         return OK;

@@ -9,6 +9,7 @@
 
 struct service;
 struct service_config;
+struct snapshot;
 struct worker;
 
 struct api_call {
@@ -16,7 +17,8 @@ struct api_call {
     struct conn *conn;
     struct request *request;
     struct worker *worker;
-    struct service *service; /* for {serviceId}, referenced by the gateway; NULL otherwise */
+    const struct snapshot *snapshot; /* the exchange's: lives as long as the call, whatever a reload does */
+    struct service *service;         /* for {serviceId}, referenced by the gateway; NULL otherwise */
     const struct service_config *service_config;
     struct str path_parameter; /* the text that stood for the path's {name}, decoded; empty without one */
     struct error error;        /* says why when the handler fails */
@@ -33,6 +35,9 @@ enum api_access {
     ACCESS_METRICS, /* the same, unless auth.public_metrics */
 };
 
+/* Endpoints that go to the pool of providers. */
+enum llm_endpoint { LLM_NONE, LLM_CHAT, LLM_COMPLETIONS, LLM_EMBEDDINGS };
+
 enum { API_QUERY_MAX = 2 };
 
 /* A query parameter; only for /openapi.json. */
@@ -42,9 +47,10 @@ struct api_query {
 
 struct api_route {
     uint32_t methods; /* bits: 1 << METHOD_… */
-    const char *path; /* "/v1/services/{serviceId}/status": at most one {name}, one whole segment */
+    const char *path; /* "/v1/services/{serviceId}/status": at most one {name}, one whole segment; {+name} is
+                         the rest */
     enum api_access access;
-    api_handler *handler;
+    api_handler *handler; /* NULL where `llm` says what it is */
     /* For /openapi.json. */
     const char *operation; /* operationId */
     const char *summary;
@@ -53,6 +59,7 @@ struct api_route {
     const char *media_type;     /* of an answer that is no JSON; NULL: application/json */
     const char *request_schema; /* component schema of a JSON body; NULL: none is read */
     struct api_query query[API_QUERY_MAX];
+    enum llm_endpoint llm; /* goes to the pool */
 };
 
 #endif

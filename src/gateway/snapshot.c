@@ -5,28 +5,8 @@
 #include "base/metric.h"
 #include "base/num.h"
 
-#include <netinet/in.h>
-
 /* ---- trusted proxies ------------------------------------------------------------------------------------
  */
-
-static int address_bytes(const struct address *a, uint8_t out[16])
-{
-    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&a->storage;
-    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&a->storage;
-    if (a->storage.ss_family == AF_INET) {
-        memcpy(out, &v4->sin_addr, 4);
-        return 4;
-    }
-    if (a->storage.ss_family != AF_INET6)
-        return 0;
-    if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
-        memcpy(out, v6->sin6_addr.s6_addr + 12, 4);
-        return 4;
-    }
-    memcpy(out, &v6->sin6_addr, 16);
-    return 16;
-}
 
 static bool network_parse(struct str text, struct network *network)
 {
@@ -119,11 +99,25 @@ static void add_settings(struct snapshot *s)
         .stream_idle_ms = server->timeouts.stream_idle,
         .body_min_rate = server->timeouts.body_min_rate,
         .keepalive_requests = server->limits.keepalive_requests,
+        .connection_age_ms = server->limits.connection_age_ms,
         .abort_on_half_close = server->abort_on_half_close,
     };
 }
 
-static enum err snapshot_fill(struct snapshot *s, struct services *services, struct error *error)
+static void add_peer_limits(struct snapshot *s)
+{
+    const struct limits_config *limits = &s->config->server.limits;
+    s->peer_limits = (struct peer_limits){
+        .connections = limits->connections_per_ip,
+        .rate = limits->connection_rate_per_ip,
+        .burst = limits->connection_burst_per_ip,
+        .errors = limits->errors_per_minute_per_ip,
+        .auth_failures = limits->auth_failures_per_minute_per_ip,
+    };
+}
+
+static enum err snapshot_fill(struct snapshot *s, struct services *services, struct providers *providers,
+                              struct error *error)
 {
     const struct server_config *server = &s->config->server;
     s->services = mem_alloc(s->config->service_count * sizeof *s->services);
@@ -135,14 +129,18 @@ static enum err snapshot_fill(struct snapshot *s, struct services *services, str
         TRY(add_hosts(s, &s->services[i]));
     if (server->default_service.n)
         s->default_service = map_get(&s->by_id, server->default_service);
+    if (!(s->providers = providers_apply(providers, s->config, error)))
+        return error->err;
     TRY(add_trusted(s, error));
     add_settings(s);
+    add_peer_limits(s);
     if (server->tls.cert.n && !(s->tls = tls_context_server(server->tls.cert, server->tls.key, error)))
         return error->err;
     return OK;
 }
 
-struct snapshot *snapshot_new(struct config *config, struct services *services, struct error *error)
+struct snapshot *snapshot_new(struct config *config, struct services *services, struct providers *providers,
+                              struct error *error)
 {
     static uint64_t epochs; /* control thread only */
     struct snapshot *s = mem_alloc(sizeof *s);
@@ -152,7 +150,7 @@ struct snapshot *snapshot_new(struct config *config, struct services *services, 
     atomic_init(&s->references, 1);
     s->epoch = ++epochs;
     s->config = config_ref(config);
-    if (snapshot_fill(s, services, error) == OK)
+    if (snapshot_fill(s, services, providers, error) == OK)
         return s;
     snapshot_unref(s);
     return NULL;
@@ -172,6 +170,7 @@ void snapshot_unref(struct snapshot *s)
         service_unref(s->services[i].service);
     map_free(&s->by_id);
     map_free(&s->by_host);
+    provider_pool_unref(s->providers);
     tls_context_unref(s->tls);
     mem_free(s->services);
     mem_free(s->trusted);

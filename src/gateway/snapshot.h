@@ -5,7 +5,9 @@
 #ifndef HESTIA_GATEWAY_SNAPSHOT_H
 #define HESTIA_GATEWAY_SNAPSHOT_H
 
+#include "http/peers.h"
 #include "service/service.h"
+#include "strategy/provider.h"
 
 struct snapshot_service {
     const struct service_config *config;
@@ -29,13 +31,16 @@ struct snapshot {
     struct snapshot_service *default_service; /* or NULL */
     struct network *trusted;
     size_t trusted_count;
+    struct provider_pool *providers;
     struct tls_context *tls; /* of the listeners; NULL = plain */
     struct server_settings settings;
+    struct peer_limits peer_limits;
 };
 
 /* Control thread, after services_apply. NULL with the reason (TLS files, memory). Takes its own reference to
  * config. */
-struct snapshot *snapshot_new(struct config *config, struct services *services, struct error *error);
+struct snapshot *snapshot_new(struct config *config, struct services *services, struct providers *providers,
+                              struct error *error);
 struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot *s);
 bool snapshot_trusts(const struct snapshot *s, const struct address *peer);

@@ -57,10 +57,22 @@ void worker_use_snapshot(struct worker *w, struct snapshot *snapshot)
         held_free(old);
 }
 
+static void worker_end(struct worker *w)
+{
+    if (w->ended)
+        return;
+    w->ended = true;
+    pool_close_idle(w->pool, NULL);
+    loop_stop(w->loop);
+    w->gateway->on_worker_end(w->gateway, w);
+}
+
 static void server_idle(struct server *s)
 {
     struct worker *w = s->owner;
-    if (w->gateway->on_worker_idle)
+    if (w->stopping)
+        worker_end(w);
+    else if (w->gateway->on_worker_idle)
         w->gateway->on_worker_idle(w->gateway, w);
 }
 
@@ -78,9 +90,12 @@ void worker_cancel_all(struct worker *w)
 
 void worker_stop(struct worker *w)
 {
+    w->stopping = true;
     server_stop_listening(&w->server);
-    pool_close_idle(w->pool, NULL);
-    loop_stop(w->loop);
+    server_drain(&w->server);
+    server_cancel_all(&w->server);
+    if (w->server.conn_count == 0)
+        worker_end(w);
 }
 
 /* Once per turn: the metric cells' clock. */
@@ -128,6 +143,8 @@ struct worker *worker_new(struct gateway *g, uint32_t index, struct snapshot *sn
     w->server.serve = exchange_serve;
     w->server.owner = w;
     w->server.on_idle = server_idle;
+    w->server.admit = limit_admit;
+    w->server.on_leave = peer_leave;
     w->server.conn_total = &g->connections;
     w->loop->owner = w;
     w->loop->metrics = w->metrics;

@@ -18,10 +18,13 @@ struct gateway {
     struct loop *control;
     const struct api_route *const *route_tables; /* each ends with a row whose path is NULL */
     size_t route_table_count;
+    const char *approach; /* --approach, or NULL */
     struct worker **workers;
     size_t worker_count;
     _Atomic int64_t connections;                                 /* of all workers */
+    struct peers *peers;                                         /* of all workers */
     void (*on_worker_idle)(struct gateway *g, struct worker *w); /* worker thread: drained */
+    void (*on_worker_end)(struct gateway *g, struct worker *w);  /* worker thread: stopped, its last act */
 };
 
 /* A worker's hold on a snapshot: counted without atomics by its exchanges. */
@@ -53,6 +56,8 @@ struct worker {
     } labels[WORKER_LABELS];
     struct message idle_message; /* to control: the last connection has gone */
     atomic_bool idle_posted;     /* it is under way */
+    struct message end_message;  /* to control: its loop ends */
+    bool stopping, ended;
     pthread_t thread;
     bool running;
 };
@@ -68,6 +73,8 @@ void worker_free(struct worker *w);
 void worker_use_snapshot(struct worker *w, struct snapshot *snapshot); /* takes its own reference */
 void worker_drain(struct worker *w);
 void worker_cancel_all(struct worker *w);
+/* Cancels what is still there; the loop ends, and on_worker_end is called, when that has given everything
+   back. Control must go on meanwhile: exchanges that end may have to ask it. */
 void worker_stop(struct worker *w);
 
 struct held_snapshot *worker_hold(struct worker *w);

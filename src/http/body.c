@@ -11,6 +11,7 @@ static enum err next_chunked(struct body_reader *b, struct inflow *in, struct st
                              struct error *error)
 {
     size_t kept = 0;
+    b->begun = true;
     TRY(chunk_filter(&b->chunked, in->p, in->n, used, &kept, &b->done, error));
     *piece = str_make(in->p, kept);
     b->received = b->chunked.data_bytes;
@@ -24,6 +25,7 @@ enum err body_next(struct body_reader *b, struct inflow *in, struct str *piece, 
         return next_chunked(b, in, piece, used, error);
     *used = b->framing.kind == BODY_LENGTH ? (size_t)MIN(b->left, (uint64_t)in->n) : in->n;
     *piece = str_make(in->p, *used);
+    b->begun = b->begun || *used;
     b->received += *used;
     if (b->framing.kind == BODY_LENGTH) {
         b->left -= *used;

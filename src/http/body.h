@@ -11,6 +11,7 @@ struct body_reader {
     uint64_t left;     /* BODY_LENGTH: bytes still to come */
     uint64_t received; /* data bytes so far */
     struct chunked chunked;
+    bool begun; /* bytes of it were used up: chunk framing counts, though it is no data */
     bool done;
 };
 

@@ -111,7 +111,9 @@ enum err fetch_run(struct task *t, struct pool *p, struct fetch *f, uint64_t dea
     bool reusable = false;
     error->why[0] = '\0';
     f->response.max = f->response.max ? f->response.max : FETCH_BODY_MAX;
-    TRY(upstream_acquire(t, p, f->origin, false, deadline, &u, error));
+    /* What must not be sent twice never meets a kept-alive connection that may be dead (http.md 3.4). */
+    bool repeatable = method_is_idempotent(f->method) || f->body.n == 0;
+    TRY(upstream_acquire(t, p, f->origin, !repeatable, deadline, &u, error));
     bool reused = u->reused;
     enum err err = exchange(t, f, u, &reusable, deadline, error);
     upstream_release(u, err == OK && reusable);

@@ -34,12 +34,11 @@ static enum err check_client(const struct relay *r)
 static enum err to_upstream(struct relay *r, struct str bytes)
 {
     enum err err = outflow_send(&r->up->out, bytes);
-    if (err == ERR_RESET || err == ERR_IO || err == ERR_TLS) {
-        r->upstream_deaf = r->request_sent = true;
-        buf_clear(&r->up->out.pending);
-        return OK;
-    }
-    return err;
+    if (err == OK || err == ERR_NOMEM || err == ERR_LIMIT)
+        return err;
+    r->upstream_deaf = r->request_sent = true;
+    buf_clear(&r->up->out.pending);
+    return OK;
 }
 
 static void replay_record(struct relay *r, struct str piece)
@@ -56,6 +55,14 @@ static void replay_record(struct relay *r, struct str piece)
     r->replay_at = r->replay->n;
 }
 
+/* What is left of such a body must not be taken for the next request. */
+static enum err body_refuse(struct relay *r, enum err err)
+{
+    r->client->keep = false;
+    r->client->linger = true;
+    return err;
+}
+
 /* The next piece of the request body, checked and recorded; `used` bytes of the inflow are its caller's to
  * consume. */
 static enum err body_take(struct relay *r, struct str *piece, size_t *used, struct error *error)
@@ -63,10 +70,12 @@ static enum err body_take(struct relay *r, struct str *piece, size_t *used, stru
     struct body_reader *body = &r->request->body;
     uint64_t limit = r->client->server->settings.body_max; /* a length beyond it was refused with the head */
     if (body_next(body, &r->client->in, piece, used, error) != OK)
-        return error_set(error, ERR_HTTP_SYNTAX, "the request body's chunked framing is broken");
+        return body_refuse(r,
+                           error_set(error, ERR_HTTP_SYNTAX, "the request body's chunked framing is broken"));
     if (limit && body->received > limit)
-        return error_set(error, ERR_BODY_TOO_LARGE, "the request body is longer than %llu bytes",
-                         (unsigned long long)limit);
+        return body_refuse(r,
+                           error_set(error, ERR_BODY_TOO_LARGE, "the request body is longer than %llu bytes",
+                                     (unsigned long long)limit));
     replay_record(r, *piece);
     return OK;
 }
@@ -76,9 +85,9 @@ static enum err body_piece(struct relay *r, struct error *error)
     struct str piece;
     size_t used;
     TRY(body_take(r, &piece, &used, error));
-    TRY(to_upstream(r, piece));
+    enum err err = to_upstream(r, piece);
     inflow_consume(&r->client->in, used);
-    return OK;
+    return err;
 }
 
 /* What can be moved without waiting. *moved counts bytes. */
@@ -113,29 +122,76 @@ static enum err pump_request(struct relay *r, size_t *moved, struct error *error
     return OK;
 }
 
+/* What was read of the body is used up, even when the upstream does not take it: the replay has it. */
 enum err relay_send_head(struct task *t, struct relay *r, struct str head, struct error *error)
 {
     struct body_reader *body = &r->request->body;
     struct inflow *in = &r->client->in;
     struct iovec parts[2] = {{(void *)(uintptr_t)head.p, head.n}};
+    size_t used = 0;
+    int count = 1;
     r->read_max = SCRATCH_SIZE;
     r->request_since = task_now(t);
     r->request_sent = r->upstream_deaf = false;
     if (r->replay && r->replay->n) { /* an earlier attempt has read the beginning of the body */
         parts[1] = (struct iovec){r->replay->p, r->replay->n};
         r->replay_at = r->replay->n;
-        TRY(outflow_sendv(&r->up->out, parts, 2));
+        count = 2;
     } else if (!body->done && in->n) { /* head and body in one system call */
         struct str piece;
-        size_t used;
         TRY(body_take(r, &piece, &used, error));
         parts[1] = (struct iovec){(void *)(uintptr_t)piece.p, piece.n};
-        TRY(outflow_sendv(&r->up->out, parts, piece.n ? 2 : 1));
-        inflow_consume(in, used);
-    } else {
-        TRY(outflow_sendv(&r->up->out, parts, 1));
+        count = piece.n ? 2 : 1;
     }
+    enum err err = outflow_sendv(&r->up->out, parts, count);
+    inflow_consume(in, used);
+    if (err != OK)
+        return err == ERR_NOMEM || err == ERR_LIMIT ? err : ERR_RESET;
     r->request_sent = body->done && r->up->out.pending.n == 0;
+    return OK;
+}
+
+/* ---- a request that is at hand in full ----------------------------------------------------------------- */
+
+/* Until the upstream has taken what is pending, or will take no more. */
+static enum err drain_to_upstream(struct task *t, struct relay *r)
+{
+    for (;;) {
+        enum err err = outflow_flush_now(&r->up->out);
+        if (err == OK)
+            return OK;
+        if (err != ERR_AGAIN)
+            return to_upstream(r, STR_NONE); /* deaf: it may have answered already */
+        TRY(check_client(r));
+        TRY(relay_park(t, r, clock_after(task_now(t), r->idle_ms)));
+    }
+}
+
+enum err relay_send_parts(struct task *t, struct relay *r, const struct str *parts, int count,
+                          struct error *error)
+{
+    struct iovec vector[40];
+    size_t total = 0;
+    r->read_max = SCRATCH_SIZE;
+    r->request_since = task_now(t);
+    r->request_sent = r->upstream_deaf = false;
+    for (int i = 0; i < count; i++)
+        total += parts[i].n;
+    if (total <= FLOW_BUF_MAX / 2 && count <= (int)COUNT_OF(vector)) {
+        for (int i = 0; i < count; i++)
+            vector[i] = (struct iovec){(void *)(uintptr_t)parts[i].p, parts[i].n};
+        TRY(outflow_sendv(&r->up->out, vector, count));
+        count = 0;
+    }
+    for (int i = 0; i < count && !r->upstream_deaf; i++) {
+        struct str rest = parts[i];
+        while (rest.n && !r->upstream_deaf) {
+            TRY(to_upstream(r, str_first(rest, SCRATCH_SIZE)));
+            rest = str_from(rest, SCRATCH_SIZE);
+            TRY(drain_to_upstream(t, r));
+        }
+    }
+    r->request_sent = r->upstream_deaf || r->up->out.pending.n == 0;
     return OK;
 }
 
@@ -172,24 +228,38 @@ static enum err head_receive(struct relay *r, struct head *response, size_t *sca
             return err;
         if (err == OK)
             continue;
-        if (in->n == 0)
+        if (in->n == 0 && r->interim_count == 0)
             return ERR_RESET; /* not one byte came: the caller may try again */
         return error_set(error, ERR_UPSTREAM_PROTOCOL,
                          "the upstream closed in the middle of its response head");
     }
 }
 
-/* 1xx: 100 when the client still waits for it, 103 to those who can take it, others are dropped. */
-static enum err interim_pass(struct relay *r, const struct head *response)
+/* Its fields but for those that speak of the connection or of a body: an interim response has none. */
+static enum err hints_send(struct relay *r, struct head *response, struct error *error)
 {
-    struct inflow *in = &r->up->in;
-    struct request *request = r->request;
-    bool pass = response->status == 103 && request->head.minor >= 1;
-    if (response->status == 100 && request->expects_continue && !request->continue_sent)
-        pass = request->continue_sent = true;
-    enum err err = pass ? outflow_send(&r->client->out, str_make(in->p, r->response_head_length)) : OK;
-    inflow_consume(in, r->response_head_length);
-    return err == OK ? OK : ERR_CANCELLED;
+    struct buf out CLEANUP(buf_free) = BUF(UPSTREAM_HEAD_MAX * 2);
+    TRY(head_mark_hops(response, false, error));
+    for (int i = head_next(response, FIELD_CONTENT_LENGTH, -1); i >= 0;
+         i = head_next(response, FIELD_CONTENT_LENGTH, i))
+        response->fields[i].hop = true;
+    buf_add_c(&out, "HTTP/1.1 103 Early Hints\r\n");
+    head_copy_fields(&out, response);
+    buf_add_c(&out, "\r\n");
+    TRY(buf_err(&out));
+    return outflow_send(&r->client->out, buf_str(&out)) == OK ? OK : ERR_CANCELLED;
+}
+
+/* 1xx: 100 when the client still waits for it, 103 to those who can take it, others are dropped. */
+static enum err interim_pass(struct task *t, struct relay *r, struct head *response, struct error *error)
+{
+    enum err err = OK;
+    if (response->status == 100)
+        err = request_continue(t, r->client, r->request) == OK ? OK : ERR_CANCELLED;
+    else if (response->status == 103 && r->request->head.minor >= 1)
+        err = hints_send(r, response, error);
+    inflow_consume(&r->up->in, r->response_head_length);
+    return err;
 }
 
 static uint64_t await_deadline(struct relay *r, uint64_t sent_at)
@@ -210,7 +280,8 @@ static enum err await_timed_out(struct relay *r, struct error *error)
 }
 
 /* A final head, or an interim one dealt with (ERR_AGAIN). */
-static enum err head_accept(struct relay *r, struct head *response, size_t *scanned, struct error *error)
+static enum err head_accept(struct task *t, struct relay *r, struct head *response, size_t *scanned,
+                            struct error *error)
 {
     if (response->status >= 200)
         return OK;
@@ -221,7 +292,8 @@ static enum err head_accept(struct relay *r, struct head *response, size_t *scan
                          response->status == 101 ? "the upstream switched protocols unasked"
                                                  : "the upstream sent too many interim responses");
     *scanned = 0;
-    TRY(interim_pass(r, response));
+    TRY(interim_pass(t, r, response, error));
+    TRY(inflow_settle(&r->up->in)); /* what follows it: the client's side may read next */
     return ERR_AGAIN;
 }
 
@@ -238,7 +310,7 @@ enum err relay_await_response(struct task *t, struct relay *r, struct head *resp
             sent_at = task_now(t);
         enum err err = head_receive(r, response, &scanned, error);
         if (err == OK) {
-            err = head_accept(r, response, &scanned, error);
+            err = head_accept(t, r, response, &scanned, error);
             if (err == ERR_AGAIN)
                 continue; /* what follows the interim response may be here already */
             r->first_byte_at = task_now(t);
@@ -274,8 +346,10 @@ static enum err piece_send(struct relay *r, struct str head, struct str piece)
     struct iovec parts[4];
     int count = 0;
     bool chunk = r->emit == EMIT_CHUNKED && piece.n;
-    if (head.n)
+    if (head.n) {
         parts[count++] = (struct iovec){(void *)(uintptr_t)head.p, head.n};
+        r->client->answered = true;
+    }
     if (chunk)
         parts[count++] = (struct iovec){size, chunk_head(piece.n, size)};
     if (piece.n)
@@ -288,9 +362,11 @@ static enum err piece_send(struct relay *r, struct str head, struct str piece)
 
 static void note_event_boundary(struct relay *r, struct str piece)
 {
+    const struct chunked *c = &r->body.chunked;
+    if (c->keep_frames && chunk_at_boundary(c) && piece.n >= 2)
+        piece.n -= 2; /* the chunk's own CRLF */
     if (piece.n >= 2)
-        r->event_boundary = str_ends(piece, STR("\n\n")) || str_ends(piece, STR("\n\r\n")) ||
-                            str_ends(piece, STR("\n\n\r\n")); /* the chunk's own CRLF */
+        r->event_boundary = str_ends(piece, STR("\n\n")) || str_ends(piece, STR("\n\r\n"));
 }
 
 static enum err response_piece(struct relay *r, struct str head, struct error *error)
@@ -299,8 +375,11 @@ static enum err response_piece(struct relay *r, struct str head, struct error *e
     struct str piece;
     size_t used;
     if (body_next(&r->body, in, &piece, &used, error) != OK)
-        return error_set(error, ERR_UPSTREAM_TRUNCATED, "the upstream's chunked framing is broken");
+        return error_set(error, r->client->answered ? ERR_UPSTREAM_TRUNCATED : ERR_UPSTREAM_PROTOCOL,
+                         "the upstream's chunked framing is broken");
     note_event_boundary(r, piece);
+    if (r->tap)
+        TRY(r->tap(r, &piece, false, error));
     TRY(piece_send(r, head, piece));
     inflow_consume(in, used);
     return OK;
@@ -342,20 +421,61 @@ static enum err pump_response(struct relay *r, size_t *moved, struct error *erro
     return OK;
 }
 
+enum err relay_hold(struct task *t, struct relay *r, struct buf *held, bool (*enough)(void *owner),
+                    uint64_t deadline, struct error *error)
+{
+    struct inflow *in = &r->up->in;
+    struct str piece;
+    size_t used;
+    r->response = NULL;
+    inflow_consume(in, r->response_head_length);
+    r->response_head_length = 0;
+    while (!r->body.done && !enough(r->tap_owner)) {
+        TRY(check_client(r));
+        if (in->n == 0) {
+            enum err err = inflow_fill_now(in, FLOW_HIGH_WATER);
+            if (err == ERR_AGAIN) {
+                err = relay_park(t, r, deadline);
+                if (err == ERR_TIMEOUT)
+                    return error_set(error, ERR_UPSTREAM_TIMEOUT, "the upstream sent no event in time");
+                TRY(err);
+                continue;
+            }
+            if (err != OK) {
+                TRY(response_ended(r, err, error));
+                break;
+            }
+        }
+        if (body_next(&r->body, in, &piece, &used, error) != OK)
+            return error_set(error, ERR_UPSTREAM_PROTOCOL, "the upstream's chunked framing is broken");
+        if (r->tap)
+            TRY(r->tap(r, &piece, false, error));
+        buf_add_str(held, piece);
+        inflow_consume(in, used);
+    }
+    TRY(buf_err(held));
+    r->held = buf_str(held);
+    return inflow_settle(in);
+}
+
 enum err relay_begin_response(struct task *t, struct relay *r, struct str head, struct error *error)
 {
     struct inflow *in = &r->up->in;
     r->response = NULL;
-    r->client->answered = true;
     r->read_max = SCRATCH_SIZE;
     inflow_consume(in, r->response_head_length);
-    if (r->body.done || in->n == 0)
-        return piece_send(r, head, STR_NONE);
+    r->response_head_length = 0;
+    if (r->body.done || in->n == 0 || r->held.n)
+        return piece_send(r, head, r->held);
     return response_piece(r, head, error);
 }
 
-static enum err last_chunk(struct relay *r)
+static enum err last_chunk(struct relay *r, struct error *error)
 {
+    struct str rest = STR_NONE;
+    if (r->tap)
+        TRY(r->tap(r, &rest, true, error));
+    TRY(piece_send(r, STR_NONE, rest));
     if (r->emit != EMIT_CHUNKED)
         return OK;
     return outflow_send(&r->client->out, STR("0\r\n\r\n")) == OK ? OK : ERR_CANCELLED;
@@ -382,7 +502,7 @@ enum err relay_finish_response(struct task *t, struct relay *r, struct error *er
         TRY(pump_both(r, &moved, error));
         if (r->body.done && !closed) {
             closed = true;
-            TRY(last_chunk(r));
+            TRY(last_chunk(r, error));
         }
         if (r->body.done && r->client->out.pending.n == 0)
             return OK;
@@ -394,7 +514,10 @@ enum err relay_finish_response(struct task *t, struct relay *r, struct error *er
             TRY(task_yield(t));
             continue;
         }
-        enum err err = relay_park(t, r, deadline);
+        uint64_t total = r->total_deadline ? r->total_deadline : CLOCK_NEVER;
+        enum err err = relay_park(t, r, MIN(deadline, total));
+        if (err == ERR_TIMEOUT && task_now(t) >= total)
+            return error_set(error, ERR_UPSTREAM_TIMEOUT, "the answer took too long");
         if (err == ERR_TIMEOUT)
             return r->client->out.pending.n
                        ? ERR_CANCELLED /* it does not read */
@@ -411,7 +534,7 @@ bool relay_upstream_reusable(const struct relay *r)
 
 bool relay_is_retryable_body(const struct relay *r)
 {
-    return r->request->body.received == 0 || (r->replay && r->replay_complete);
+    return !r->request->body.begun || (r->replay && r->replay_complete);
 }
 
 /* ---- tunnels --------------------------------------------------------------------------------------------
@@ -464,6 +587,8 @@ enum err relay_tunnel(struct task *t, struct relay *r)
         TRY(half_pump(&up, down.in, &moved));
         if ((up.over && down.over) && !up.out->pending.n && !down.out->pending.n)
             break;
+        if (r->client->sock.broken)
+            return ERR_CANCELLED;
         TRY(settle(r));
         if (moved >= TURN_BUDGET)
             TRY(task_yield(t));

@@ -42,6 +42,14 @@ struct relay {
     bool is_event_stream;      /* text/event-stream: set by who reads the head */
     bool event_boundary;       /* SSE: the last bytes relayed ended an event */
     struct frame_meter frames; /* WebSocket: of the bytes sent to the client */
+
+    /* Looks at the response's data on its way and may replace it by bytes of its own; called once more, with
+       an empty piece and `last`, at the end of the body. NULL: everything passes as it is. An error ends the
+       relay. */
+    enum err (*tap)(struct relay *r, struct str *piece, bool last, struct error *error);
+    void *tap_owner;
+    struct str held;         /* data that relay_hold has read: goes out with the head */
+    uint64_t total_deadline; /* of the whole answer; 0 = none */
 };
 
 /* Sends the request head, and of the body what is at hand. ERR_RESET and ERR_IO mean the upstream;
@@ -53,7 +61,17 @@ enum err relay_send_head(struct task *t, struct relay *r, struct str head, struc
    response: the retry rule decides). The response head stays unread in the upstream's inflow. */
 enum err relay_await_response(struct task *t, struct relay *r, struct head *response,
                               struct error *error) MUST_CHECK;
-/* Sends our form of the response head, with the first of the body. From here on nothing can be retried. */
+/* For a request whose body is at hand: sends head and body, in parts, waiting where the upstream is slow to
+ * take them. */
+enum err relay_send_parts(struct task *t, struct relay *r, const struct str *parts, int count,
+                          struct error *error) MUST_CHECK;
+/* Takes the response head off the inflow (it was copied), and reads data through the tap into `held` until
+   enough(owner), the end of the body or `deadline` (ERR_UPSTREAM_TIMEOUT): nothing has gone to the client
+   yet. */
+enum err relay_hold(struct task *t, struct relay *r, struct buf *held, bool (*enough)(void *owner),
+                    uint64_t deadline, struct error *error) MUST_CHECK;
+/* Sends our form of the response head, with the first of the body. From here on nothing can be retried.
+   ERR_UPSTREAM_PROTOCOL: that beginning is broken, and nothing was sent. */
 enum err relay_begin_response(struct task *t, struct relay *r, struct str head,
                               struct error *error) MUST_CHECK;
 /* Moves the rest. ERR_CANCELLED (client), ERR_UPSTREAM_TRUNCATED, ERR_UPSTREAM_TIMEOUT. */

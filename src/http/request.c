@@ -13,6 +13,8 @@ void request_reset(struct request *r)
     buf_clear(&r->block);
     arena_reset(&r->arena);
     r->head.field_count = 0;
+    r->head.method = METHOD_GET; /* for the answer to what is no request at all */
+    r->head.minor = 1;
     r->head.method_text = r->head.target = r->target.path = r->target.query = STR_NONE;
     r->target.authority = STR_NONE;
     r->body.done = true;
@@ -126,6 +128,16 @@ static enum err head_check(struct conn *c, struct request *r, struct error *erro
     return check_expectation(r, error);
 }
 
+/* Whether the connection may carry another request after this one. */
+static bool conn_may_go_on(const struct conn *c)
+{
+    const struct server_settings *settings = &c->server->settings;
+    if (c->server->draining || c->request_count >= settings->keepalive_requests)
+        return false;
+    return !settings->connection_age_ms ||
+           c->server->loop->now < clock_after(c->opened, settings->connection_age_ms);
+}
+
 enum err request_read(struct task *t, struct conn *c, struct request *r, struct error *error)
 {
     size_t length = 0;
@@ -149,8 +161,7 @@ enum err request_read(struct task *t, struct conn *c, struct request *r, struct 
         c->linger = true;
         return err;
     }
-    c->keep = head_keeps_alive(&r->head) && !c->server->draining &&
-              c->request_count < c->server->settings.keepalive_requests;
+    c->keep = head_keeps_alive(&r->head) && conn_may_go_on(c);
     return OK;
 }
 
@@ -159,7 +170,7 @@ enum err request_read(struct task *t, struct conn *c, struct request *r, struct 
 
 enum err request_continue(struct task *t, struct conn *c, struct request *r)
 {
-    if (!r->expects_continue || r->continue_sent || r->body.received)
+    if (!r->expects_continue || r->continue_sent || r->body.begun)
         return OK;
     r->continue_sent = true;
     return outflow_send(&c->out, STR("HTTP/1.1 100 Continue\r\n\r\n"));
@@ -178,6 +189,8 @@ enum err request_read_body(struct task *t, struct conn *c, struct request *r, st
                            struct error *error)
 {
     uint64_t since = task_now(t);
+    if (r->body.framing.kind == BODY_LENGTH && r->body.left > out->max)
+        return error_set(error, ERR_BODY_TOO_LARGE, "the request body is larger than %zu bytes", out->max);
     TRY(request_continue(t, c, r));
     while (!r->body.done) {
         struct str piece;
@@ -186,6 +199,8 @@ enum err request_read_body(struct task *t, struct conn *c, struct request *r, st
             enum err err = inflow_fill(t, &c->in, SCRATCH_SIZE, request_body_deadline(c, r, since));
             if (err == ERR_TIMEOUT)
                 return error_set(error, ERR_REQUEST_TIMEOUT, "the request body came too slowly");
+            if (err == ERR_END || err == ERR_RESET)
+                return ERR_CANCELLED; /* it left in the middle */
             TRY(err);
         }
         if (body_next(&r->body, &c->in, &piece, &used, error) != OK)

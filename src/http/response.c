@@ -5,7 +5,7 @@
 
 #include <time.h>
 
-enum { SEND_MS = 30000 };
+enum { SEND_MS = 30000, SLICE = 64 << 10 /* handed to the kernel at once */ };
 
 const char *status_reason(int status)
 {
@@ -73,6 +73,8 @@ struct str date_line(struct loop *l)
 
 static void head_write(struct buf *out, struct conn *c, struct request *r, struct response *response)
 {
+    if (c->server->draining)
+        c->keep = false;
     struct str type = response->content_type.n ? response->content_type : STR("application/json");
     buf_addf(out, "HTTP/1.1 %d %s\r\n", response->status, status_reason(response->status));
     buf_add_str(out, date_line(c->server->loop));
@@ -85,18 +87,29 @@ static void head_write(struct buf *out, struct conn *c, struct request *r, struc
         buf_add_c(out, "Connection: keep-alive\r\n");
 }
 
-/* Nothing may suspend while the request's unread body stands in the scratch. */
+/* The head with the first of the body, then the rest slice by slice: only a slice is ever held for a slow
+   reader. */
+static enum err send_slices(struct task *t, struct conn *c, const struct buf *head, struct str body)
+{
+    size_t n = MIN(body.n, (size_t)SLICE);
+    struct iovec parts[2] = {{head->p, head->n}, {(void *)(uintptr_t)body.p, n}};
+    TRY(buf_err(head));
+    TRY(inflow_settle(
+        &c->in)); /* nothing may suspend while the request's unread body stands in the scratch */
+    TRY(outflow_sendv(&c->out, parts, n ? 2 : 1));
+    TRY(outflow_flush(t, &c->out, task_deadline(t, SEND_MS)));
+    while ((body = str_from(body, n)).n) {
+        n = MIN(body.n, (size_t)SLICE);
+        TRY(outflow_send(&c->out, str_first(body, n)));
+        TRY(outflow_flush(t, &c->out, task_deadline(t, SEND_MS)));
+    }
+    return OK;
+}
+
 static enum err send_out(struct task *t, struct conn *c, struct buf *head, struct str body)
 {
-    struct iovec parts[2] = {{head->p, head->n}, {(void *)(uintptr_t)body.p, body.n}};
-    enum err err = buf_err(head);
-    if (err == OK)
-        err = inflow_settle(&c->in);
-    if (err == OK)
-        err = outflow_sendv(&c->out, parts, body.n ? 2 : 1);
+    enum err err = send_slices(t, c, head, body);
     buf_free(head);
-    if (err == OK)
-        err = outflow_flush(t, &c->out, task_deadline(t, SEND_MS));
     if (err != OK)
         c->keep = false;
     return err;
@@ -140,7 +153,7 @@ void error_write_json(struct buf *out, const struct error *error, bool with_mess
     json_key_object(&j, "error");
     json_key_c(&j, "message", error_text(error));
     json_key_c(&j, "type", row->type);
-    json_key_null(&j, "param");
+    json_key_c(&j, "param", error->param);
     json_key_c(&j, "code", row->code);
     json_end(&j);
     if (with_message)
@@ -152,11 +165,18 @@ void error_write_json(struct buf *out, const struct error *error, bool with_mess
 enum err response_send_error(struct task *t, struct conn *c, struct request *r, const struct error *error,
                              int retry_after)
 {
+    return response_send_error_fields(t, c, r, error, retry_after, STR_NONE);
+}
+
+enum err response_send_error_fields(struct task *t, struct conn *c, struct request *r,
+                                    const struct error *error, int retry_after, struct str fields)
+{
     const struct err_row *row = err_row(error->err);
     struct response response = {.status = row->status ? row->status : 500};
     struct buf body = BUF(64 << 10);
     error_write_json(&body, error, false);
     error_fields(&response.fields, error, retry_after);
+    buf_add_str(&response.fields, fields);
     response.body = buf_str(&body);
     if (error->err == ERR_DRAINING)
         c->keep = false;
@@ -189,16 +209,23 @@ enum err response_begin_stream(struct task *t, struct conn *c, struct request *r
     return response_begin(t, c, r, response, NULL);
 }
 
-enum err response_write(struct task *t, struct conn *c, struct request *r, struct str bytes)
+static enum err slice_write(struct task *t, struct conn *c, struct request *r, struct str bytes)
 {
     char size[20];
     struct iovec parts[3] = {
         {size, 0}, {(void *)(uintptr_t)bytes.p, bytes.n}, {(void *)(uintptr_t) "\r\n", 2}};
-    if (bytes.n == 0 || r->head.method == METHOD_HEAD)
-        return OK;
     parts[0].iov_len = chunk_head(bytes.n, size);
     TRY(r->head.minor ? outflow_sendv(&c->out, parts, 3) : outflow_sendv(&c->out, parts + 1, 1));
     return outflow_flush(t, &c->out, task_deadline(t, SEND_MS));
+}
+
+enum err response_write(struct task *t, struct conn *c, struct request *r, struct str bytes)
+{
+    if (r->head.method == METHOD_HEAD)
+        return OK;
+    for (; bytes.n; bytes = str_from(bytes, SLICE))
+        TRY(slice_write(t, c, r, str_first(bytes, SLICE)));
+    return OK;
 }
 
 enum err response_end_stream(struct task *t, struct conn *c, struct request *r)

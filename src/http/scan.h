@@ -1,5 +1,5 @@
 /*
- * The searches that a message head is made of, sixteen bytes at a time: used by head.c only. Pure.
+ * The searches that a message head is made of, sixteen bytes at a time: used by head.c and llm/. Pure.
  * Vector extensions of gcc and clang, so SSE2 or NEON without a line of either.
  */
 #ifndef HESTIA_HTTP_SCAN_H

@@ -10,7 +10,13 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { ACCEPTS_PER_TURN = 64, LINGER_MS = 2000, TLS_HANDSHAKE_MS = 10000, ACCEPT_PAUSE_MS = 100 };
+enum {
+    ACCEPTS_PER_TURN = 64,
+    REQUESTS_PER_TURN = 64,
+    LINGER_MS = 2000,
+    TLS_HANDSHAKE_MS = 10000,
+    ACCEPT_PAUSE_MS = 100
+};
 
 struct listener {
     struct watch watch;
@@ -39,6 +45,8 @@ static void conn_close(struct conn *c, bool reset)
     s->conn_count--;
     if (s->conn_total)
         atomic_fetch_sub(s->conn_total, 1);
+    if (c->counted)
+        s->on_leave(c->counted);
     mem_free(c);
     if (s->draining && s->conn_count == 0 && s->on_idle)
         s->on_idle(s);
@@ -51,9 +59,15 @@ static void conn_idle_due(struct timer *timer)
         conn_close(c, false);
 }
 
+/* Of a connection that rests; or of one whose exchange waits for something else alone (conn_let_go). */
 static void conn_event(struct sock *s)
 {
     struct conn *c = CONTAINER_OF(s, struct conn, sock);
+    if (c->task) {
+        if (conn_is_abandoned(c))
+            task_cancel(c->task);
+        return;
+    }
     if (!task_start(s->loop, conn_serve, c))
         conn_close(c, true);
 }
@@ -65,7 +79,7 @@ static void conn_rest(struct conn *c, uint64_t ms)
     timer_set(c->server->loop, &c->idle, clock_after(c->server->loop->now, ms));
 }
 
-static struct conn *conn_open(struct server *s, int fd, const struct address *peer)
+static struct conn *conn_open(struct server *s, int fd, const struct address *peer, struct peer *counted)
 {
     struct conn *c = mem_alloc(sizeof *c);
     if (!c || sock_open(&c->sock, s->loop, fd) != OK) {
@@ -76,6 +90,8 @@ static struct conn *conn_open(struct server *s, int fd, const struct address *pe
     }
     c->server = s;
     c->peer = *peer;
+    c->counted = counted;
+    c->opened = s->loop->now;
     c->in.sock = c->out.sock = &c->sock;
     c->sock.on_event = conn_event;
     c->idle.on_due = conn_idle_due;
@@ -91,31 +107,33 @@ static struct conn *conn_open(struct server *s, int fd, const struct address *pe
 static void conn_linger(struct task *t, struct conn *c)
 {
     uint64_t deadline = task_deadline(t, LINGER_MS);
-    inflow_consume(&c->in, c->in.n);
     sock_shutdown(&c->sock);
-    for (;;) {
+    while (task_now(t) < deadline) {
         enum err err = inflow_fill(t, &c->in, SCRATCH_SIZE, deadline);
         inflow_consume(&c->in, c->in.n);
-        if (err != OK)
+        if (err != OK || task_yield(t) != OK)
             return;
     }
 }
 
 static void conn_finish(struct task *t, struct conn *c)
 {
+    inflow_consume(&c->in, c->in.n); /* nobody reads it, and it may lie in the scratch */
     enum err err = c->sock.broken
                        ? ERR_RESET
                        : outflow_flush(t, &c->out, task_deadline(t, c->server->settings.stream_idle_ms));
-    if (err == OK && c->linger)
+    if (err == OK && c->linger && !c->abort) /* it says FIN: the end of what is whole */
         conn_linger(t, c);
     conn_close(c, err != OK || c->abort);
 }
 
 static enum err conn_prepare(struct task *t, struct conn *c)
 {
-    if (!c->server->tls || c->tls_ready)
+    if (c->tls_ready)
         return OK;
-    c->tls_ready = true;
+    c->tls_ready = true; /* or plain for ever, whatever a reload says */
+    if (!c->server->tls)
+        return OK;
     return tls_accept(t, &c->sock, c->server->tls, task_deadline(t, TLS_HANDSHAKE_MS));
 }
 
@@ -138,6 +156,8 @@ static enum err conn_serve_all(struct task *t, struct conn *c)
         if (!c->keep)
             return OK;
         TRY(inflow_settle(&c->in));
+        if (c->request_count % REQUESTS_PER_TURN == 0)
+            TRY(task_yield(t)); /* a flood of small requests must not keep others waiting */
     } while (c->in.n || c->sock.readable);
     return OK;
 }
@@ -203,6 +223,20 @@ static void accept_resume(struct timer *timer)
         timer_set(l, timer, clock_after(l->now, ACCEPT_PAUSE_MS));
 }
 
+static void accept_one(struct server *s, int fd, const struct address *peer)
+{
+    struct peer *counted = NULL;
+    if (s->admit && !s->admit(s, peer, &counted)) {
+        close(fd);
+        return;
+    }
+    struct conn *c = conn_open(s, fd, peer, counted);
+    if (c)
+        conn_event(&c->sock);
+    else if (counted)
+        s->on_leave(counted);
+}
+
 static void accept_event(struct watch *w, uint32_t events)
 {
     struct listener *listener = CONTAINER_OF(w, struct listener, watch);
@@ -211,7 +245,7 @@ static void accept_event(struct watch *w, uint32_t events)
         struct address peer = {.length = sizeof peer.storage};
         int fd = accept4(w->fd, (struct sockaddr *)&peer.storage, &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE)
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
                 accept_exhausted(listener);
             return;
         }
@@ -219,9 +253,7 @@ static void accept_event(struct watch *w, uint32_t events)
             refuse(fd);
             continue;
         }
-        struct conn *c = conn_open(s, fd, &peer);
-        if (c)
-            conn_event(&c->sock);
+        accept_one(s, fd, &peer);
     }
 }
 
@@ -292,6 +324,19 @@ bool conn_is_abandoned(const struct conn *c)
     if (LIKELY(!c->sock.peer_closed))
         return false;
     return c->sock.broken || c->server->settings.abort_on_half_close;
+}
+
+enum err conn_let_go(struct conn *c)
+{
+    if (conn_is_abandoned(c))
+        return ERR_CANCELLED;
+    sock_attach(&c->sock, NULL);
+    return OK;
+}
+
+void conn_take_back(struct conn *c)
+{
+    sock_attach(&c->sock, c->task);
 }
 
 bool conn_peer_is_loopback(const struct conn *c)

@@ -12,6 +12,7 @@
 
 struct server;
 struct conn;
+struct peer;
 struct tls_context;
 
 struct server_settings {
@@ -20,6 +21,7 @@ struct server_settings {
     uint64_t head_timeout_ms, keepalive_timeout_ms, stream_idle_ms;
     uint64_t body_min_rate; /* bytes per second after 10 s */
     uint64_t keepalive_requests;
+    uint64_t connection_age_ms; /* an older connection carries no further request; 0 = any age */
     bool abort_on_half_close;
 };
 
@@ -37,6 +39,10 @@ struct server {
     size_t conn_count, busy_count;
     _Atomic int64_t *conn_total; /* shared by all workers; may be NULL */
     int64_t conn_max;            /* for conn_total; beyond it a new connection gets a 503 and is closed */
+    /* Who may connect; NULL = everybody. False: the connection is closed at once. What it puts into *counted
+       (NULL before the call) on_leave gets back when the connection is gone. */
+    bool (*admit)(struct server *s, const struct address *address, struct peer **counted);
+    void (*on_leave)(struct peer *counted);
     bool draining;
     struct list listeners;
     void (*on_idle)(struct server *s); /* while draining: the last connection has gone; may be NULL */
@@ -50,8 +56,10 @@ struct conn {
     struct list node;
     struct timer idle;
     struct address peer;
-    char peer_text[48]; /* its address without port, made when first asked for: conn_peer */
-    struct task *task;  /* serving now; NULL = idle */
+    struct peer *counted; /* what server.admit said; NULL = no limit of its address binds it */
+    uint64_t opened;      /* coarse ns */
+    char peer_text[48];   /* its address without port, made when first asked for: conn_peer */
+    struct task *task;    /* serving now; NULL = idle */
     uint64_t request_count;
     struct {            /* the gateway's: a credential that was checked on this connection */
         uint64_t epoch; /* of the snapshot that it was checked under; 0 = none */
@@ -78,6 +86,10 @@ void server_cancel_all(struct server *s);
 /* The client is gone (or, with abort_on_half_close, has closed its sending side) and nothing of its request
  * is to come. */
 bool conn_is_abandoned(const struct conn *c);
+/* Around waits that know nothing of the client (a connect, a fetch): one that leaves meanwhile cancels the
+   exchange's task, for good. ERR_CANCELLED: it has left already; then there is nothing to take back. */
+enum err conn_let_go(struct conn *c) MUST_CHECK;
+void conn_take_back(struct conn *c);
 bool conn_peer_is_loopback(const struct conn *c);
 /* The peer's address without port, as text; "unix" for a Unix socket. */
 struct str conn_peer(struct conn *c);
@@ -137,6 +149,9 @@ enum err response_send_error(struct task *t, struct conn *c, struct request *r, 
  * *length as Content-Length, or chunked (until close for 1.0) when length is NULL. */
 enum err response_begin(struct task *t, struct conn *c, struct request *r, struct response *response,
                         const uint64_t *length) MUST_CHECK;
+/* The same with further fields, complete lines. */
+enum err response_send_error_fields(struct task *t, struct conn *c, struct request *r,
+                                    const struct error *error, int retry_after, struct str fields) MUST_CHECK;
 /* A response whose length is not known: chunked (or until close for 1.0). */
 enum err response_begin_stream(struct task *t, struct conn *c, struct request *r,
                                struct response *response) MUST_CHECK;

@@ -86,6 +86,24 @@ struct str address_format(const struct address *address, bool with_port, char *d
     return str_make(dst, MIN((size_t)MAX(n, 0), dst_size - 1));
 }
 
+int address_bytes(const struct address *a, uint8_t out[16])
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&a->storage;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&a->storage;
+    if (a->storage.ss_family == AF_INET) {
+        memcpy(out, &v4->sin_addr, 4);
+        return 4;
+    }
+    if (a->storage.ss_family != AF_INET6)
+        return 0;
+    if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+        memcpy(out, v6->sin6_addr.s6_addr + 12, 4);
+        return 4;
+    }
+    memcpy(out, &v6->sin6_addr, 16);
+    return 16;
+}
+
 bool address_is_loopback(const struct address *address)
 {
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&address->storage;

@@ -193,8 +193,8 @@ static enum err lookup_wait(struct task *t, struct lookup *lookup, uint64_t dead
 {
     while (!lookup->done) {
         enum err err = task_park(t, deadline);
-        if (err != OK) {
-            lookup->task = NULL; /* the callback frees it */
+        if (err != OK && !lookup->done) { /* both may happen in one turn: the answer counts */
+            lookup->task = NULL;          /* the callback frees it */
             return err;
         }
     }

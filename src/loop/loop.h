@@ -82,6 +82,8 @@ struct loop {
     int batch_at, batch_count;
     struct list free_tasks;
     size_t free_task_count;
+    size_t free_task_low; /* fewest since the last trim */
+    struct timer trim_timer;
     size_t task_count; /* tasks alive on this loop */
     struct dns *dns;
     struct metric_set *metrics;           /* this thread's cells; set by boot */

@@ -64,6 +64,8 @@ bool address_parse(struct str text, struct address *address);
 bool address_parse_ip(struct str host, uint16_t port, struct address *address);
 /* The printable form, into dst (at least 128 bytes). */
 struct str address_format(const struct address *address, bool with_port, char *dst, size_t dst_size);
+/* The IP address alone, network order: 4 bytes (also for IPv4 within IPv6) or 16; 0 for a Unix socket. */
+int address_bytes(const struct address *address, uint8_t out[16]);
 bool address_is_loopback(const struct address *address); /* Unix sockets count */
 
 /* Listening: bind probe first, then SO_REUSEPORT for each worker. */

@@ -26,7 +26,9 @@ enum { STACK_SIZE = 64 << 10 };
 #endif
 enum {
     GUARD_SIZE = 4096,
-    WARM_STACKS = 64, /* kept as they are; the memory of further free stacks goes back to the kernel */
+    WARM_STACKS = 64,   /* always kept for the next rush */
+    TRIM_MS = 1000,     /* free stacks that a whole such period did not need go back to the kernel, */
+    TRIM_AT_ONCE = 256, /* so many at a time */
 };
 
 /* ---- the switch -----------------------------------------------------------------------------------------
@@ -210,8 +212,8 @@ static struct task *task_take(struct loop *l, task_fn *fn, void *argument)
     struct task *t = node ? CONTAINER_OF(node, struct task, node) : task_new(l);
     if (!t)
         return NULL;
-    if (node)
-        l->free_task_count--;
+    if (node && --l->free_task_count < l->free_task_low)
+        l->free_task_low = l->free_task_count;
     t->fn = fn;
     t->argument = argument;
     t->parked = t->woken = t->timed_out = t->cancelled = t->finished = false;
@@ -223,15 +225,32 @@ static struct task *task_take(struct loop *l, task_fn *fn, void *argument)
     return t;
 }
 
+/* The newest free stack is taken first, so those at the far end have rested longest. */
+static void tasks_trim(struct timer *timer)
+{
+    struct loop *l = CONTAINER_OF(timer, struct loop, trim_timer);
+    size_t unused = MIN(l->free_task_low, l->free_task_count);
+    for (int i = 0; i < TRIM_AT_ONCE && unused > WARM_STACKS; i++, unused--) {
+        struct task *t = CONTAINER_OF(l->free_tasks.prev, struct task, node);
+        list_remove(&t->node);
+        l->free_task_count--;
+        task_free(t);
+    }
+    l->free_task_low = l->free_task_count;
+    if (l->free_task_count > WARM_STACKS)
+        timer_set(l, timer, clock_after(l->now, TRIM_MS));
+}
+
 static void task_pool(struct task *t)
 {
     struct loop *l = t->loop;
     l->task_count--;
     timer_off(&t->timer);
-    if (l->free_task_count >= WARM_STACKS)
-        madvise(t->stack, STACK_SIZE, MADV_DONTNEED);
     list_push_front(&l->free_tasks, &t->node);
-    l->free_task_count++;
+    if (++l->free_task_count > WARM_STACKS && !l->trim_timer.index) {
+        l->trim_timer.on_due = tasks_trim;
+        timer_set(l, &l->trim_timer, clock_after(l->now, TRIM_MS));
+    }
 }
 
 void task_run(struct task *t)
@@ -245,6 +264,7 @@ void task_run(struct task *t)
 void tasks_free(struct loop *l)
 {
     struct list *node;
+    timer_remove(l, &l->trim_timer);
     while ((node = list_pop_front(&l->free_tasks)))
         task_free(CONTAINER_OF(node, struct task, node));
 }

@@ -1,4 +1,4 @@
-/* Reload and drain. Control thread, except worker_message_arrived and worker_idle. */
+/* Reload and drain. Control thread, except worker_message_arrived, worker_idle and worker_ended. */
 #include "main/control.h"
 
 #include "base/mem.h"
@@ -10,12 +10,27 @@ enum { CANCEL_GRACE_MS = 2000 };
 /* ---- telling the workers --------------------------------------------------------------------------------
  */
 
+/* A reload is done when the last worker has the new snapshot: only then it is said. */
+struct reload_round {
+    _Atomic size_t left;
+    const char *cause;
+};
+
 struct worker_message {
     struct message message;
     struct worker *worker;
     void (*act)(struct worker *w);
     struct snapshot *snapshot;
+    struct reload_round *round;
 };
+
+static void round_step(struct reload_round *round)
+{
+    if (atomic_fetch_sub(&round->left, 1) != 1)
+        return;
+    log_event(LOG_INFO, "config_reloaded", "Configuration reloaded (%s)", round->cause);
+    mem_free(round);
+}
 
 static void worker_message_arrived(struct message *m)
 {
@@ -23,13 +38,15 @@ static void worker_message_arrived(struct message *m)
     if (wm->snapshot) {
         worker_use_snapshot(wm->worker, wm->snapshot);
         snapshot_unref(wm->snapshot);
+        round_step(wm->round);
     } else {
         wm->act(wm->worker);
     }
     mem_free(wm);
 }
 
-static void worker_tell(struct worker *w, void (*act)(struct worker *w), struct snapshot *snapshot)
+static void worker_tell(struct worker *w, void (*act)(struct worker *w), struct snapshot *snapshot,
+                        struct reload_round *round)
 {
     struct worker_message *wm = mem_alloc(sizeof *wm);
     REQUIRE(wm); /* a worker that misses a reload or a drain would be worse than an end */
@@ -37,13 +54,24 @@ static void worker_tell(struct worker *w, void (*act)(struct worker *w), struct 
     wm->worker = w;
     wm->act = act;
     wm->snapshot = snapshot ? snapshot_ref(snapshot) : NULL;
+    wm->round = round;
     loop_post(w->loop, &wm->message);
 }
 
-static void workers_tell(struct control *c, void (*act)(struct worker *w), struct snapshot *snapshot)
+static void workers_tell(struct control *c, void (*act)(struct worker *w))
 {
     for (size_t i = 0; i < c->gateway.worker_count; i++)
-        worker_tell(c->gateway.workers[i], act, snapshot);
+        worker_tell(c->gateway.workers[i], act, NULL, NULL);
+}
+
+static void workers_give(struct control *c, struct snapshot *snapshot, const char *cause)
+{
+    struct reload_round *round = mem_alloc(sizeof *round);
+    REQUIRE(round);
+    round->cause = cause;
+    atomic_init(&round->left, c->gateway.worker_count);
+    for (size_t i = 0; i < c->gateway.worker_count; i++)
+        worker_tell(c->gateway.workers[i], NULL, snapshot, round);
 }
 
 /* ---- reload ---------------------------------------------------------------------------------------------
@@ -112,21 +140,21 @@ static void warn_about_fixed_keys(const struct config *old, const struct config 
                   "apply it");
 }
 
-static enum err config_apply(struct control *c, struct config *config, struct error *error)
+static enum err config_apply(struct control *c, struct config *config, const char *cause, struct error *error)
 {
     TRY(services_apply(c->services, config));
-    struct snapshot *snapshot = snapshot_new(config, c->services, error);
+    struct snapshot *snapshot = snapshot_new(config, c->services, c->providers, error);
     if (!snapshot) {
         enum err ignored = services_apply(c->services, c->config); /* back to what was */
         (void)ignored;
         return error->err;
     }
-    workers_tell(c, NULL, snapshot);
+    workers_give(c, snapshot, cause);
     snapshot_unref(snapshot);
     return OK;
 }
 
-static bool reload(struct control *c, struct findings *findings, struct error *error)
+static bool reload(struct control *c, const char *cause, struct findings *findings, struct error *error)
 {
     struct config *config = config_load(&c->sources, findings);
     control_log_findings(findings);
@@ -134,7 +162,7 @@ static bool reload(struct control *c, struct findings *findings, struct error *e
         error_set(error, ERR_CONFIG, "%zu errors in the configuration", findings->errors);
         return false;
     }
-    if (config_apply(c, config, error) != OK) {
+    if (config_apply(c, config, cause, error) != OK) {
         config_unref(config);
         return false;
     }
@@ -154,11 +182,9 @@ void control_reload(struct control *c, const char *cause)
     struct error error = {.err = ERR_NOMEM};
     if (c->phase != CONTROL_RUNNING)
         return;
-    bool good = reload(c, &findings, &error);
+    bool good = reload(c, cause, &findings, &error);
     count_reload(c, good);
-    if (good)
-        log_event(LOG_INFO, "config_reloaded", "Configuration reloaded (%s)", cause);
-    else
+    if (!good)
         log_event(LOG_ERROR, "config_reload_failed", "The old configuration stays in force (%s): %s", cause,
                   error_text(&error));
     findings_free(&findings);
@@ -167,11 +193,25 @@ void control_reload(struct control *c, const char *cause)
 /* ---- drain ----------------------------------------------------------------------------------------------
  */
 
-static void workers_stopped(void *argument)
+static void worker_end_arrived(struct message *m)
+{
+    struct worker *w = CONTAINER_OF(m, struct worker, end_message);
+    struct control *c = CONTAINER_OF(w->gateway, struct control, gateway);
+    if (++c->ended_workers == c->gateway.worker_count)
+        loop_stop(c->loop);
+}
+
+/* Worker thread. */
+static void worker_ended(struct gateway *g, struct worker *w)
+{
+    w->end_message.on_arrival = worker_end_arrived;
+    loop_post(g->control, &w->end_message);
+}
+
+static void services_stopped(void *argument)
 {
     struct control *c = argument;
-    workers_tell(c, worker_stop, NULL);
-    loop_stop(c->loop);
+    workers_tell(c, worker_stop);
 }
 
 static void stop_services(struct control *c)
@@ -181,7 +221,7 @@ static void stop_services(struct control *c)
     c->phase = CONTROL_STOPPING;
     timer_off(&c->drain_timer);
     services_drain(c->services);
-    services_stop_all(c->services, workers_stopped, c);
+    services_stop_all(c->services, services_stopped, c);
 }
 
 static void cancel_all(struct control *c)
@@ -190,7 +230,7 @@ static void cancel_all(struct control *c)
         return;
     c->phase = CONTROL_CANCELLING;
     services_drain(c->services);
-    workers_tell(c, worker_cancel_all, NULL);
+    workers_tell(c, worker_cancel_all);
     timer_set(c->loop, &c->drain_timer, clock_after(c->loop->now, CANCEL_GRACE_MS));
 }
 
@@ -237,9 +277,10 @@ void control_drain(struct control *c)
     log_event(LOG_INFO, "gateway_drain", "Draining: no new requests; %lld connections open, at most %llu s",
               (long long)atomic_load(&c->gateway.connections),
               (unsigned long long)(c->config->server.drain_ms / 1000));
+    providers_stop(c->providers);
     c->drain_timer.on_due = drain_due;
     timer_set(c->loop, &c->drain_timer, clock_after(c->loop->now, c->config->server.drain_ms));
-    workers_tell(c, worker_drain, NULL);
+    workers_tell(c, worker_drain);
 }
 
 /* ---- signals --------------------------------------------------------------------------------------------
@@ -258,6 +299,7 @@ enum err control_watch(struct control *c)
 {
     c->signals.on_signal = on_signal;
     c->gateway.on_worker_idle = worker_idle;
+    c->gateway.on_worker_end = worker_ended;
     TRY(signals_open(c->loop, &c->signals));
     return files_watch(c);
 }

@@ -12,6 +12,7 @@ struct control {
     struct loop *loop;
     struct shepherd *shepherd;
     struct services *services;
+    struct providers *providers;
     struct gateway gateway;
     struct config_sources sources;
     struct config *config;
@@ -21,7 +22,7 @@ struct control {
     bool log_level_forced; /* by the command line */
     struct metric_set *metrics;
     struct timer drain_timer;
-    size_t idle_workers;
+    size_t ended_workers;
     enum { CONTROL_RUNNING, CONTROL_DRAINING, CONTROL_CANCELLING, CONTROL_STOPPING } phase;
 };
 

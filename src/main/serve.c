@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "config/report.h"
 #include "gateway/exchange.h"
+#include "llm/approach.h"
 #include "loop/offload.h"
 #include "main/cli.h"
 #include "main/control.h"
@@ -49,11 +50,18 @@ static bool options_apply(struct control *c, const struct cli_options *options)
         log_set_level(level);
         c->log_level_forced = true;
     }
-    if (options->approach && strcmp(options->approach, "none") != 0 &&
-        strcmp(options->approach, "proxy") != 0) {
-        fprintf(stderr, "hestia: --approach is none or proxy\n");
+    const char *approach = options->approach ? options->approach : getenv("HULUMANAGE_APPROACH");
+    if (!approach)
+        approach = getenv("hulumanage_APPROACH");
+    if (!approach)
+        approach = getenv("hulumanage_approach");
+    if (options->approach && !approach_is_known(str_from_c(options->approach))) {
+        fprintf(stderr,
+                "hestia: --approach %s: no such approach; proxy sends every request through the pool\n",
+                options->approach);
         return false;
     }
+    c->gateway.approach = approach;
     return true;
 }
 
@@ -172,7 +180,7 @@ static void log_start(const struct boot *b)
 
 static enum err boot(struct boot *b, struct error *error)
 {
-    static const struct api_route *const tables[] = {gateway_routes, admin_routes};
+    static const struct api_route *const tables[] = {gateway_routes, llm_routes, admin_routes};
     struct control *c = &b->control;
     error_set(error, ERR_NOMEM, "out of memory");
     c->gateway.route_tables = tables;
@@ -183,12 +191,16 @@ static enum err boot(struct boot *b, struct error *error)
         return ERR_NOMEM;
     c->loop->metrics = c->metrics;
     c->gateway.control = c->loop;
+    c->gateway.peers = peers_new(PEERS_SHARDS, PEERS_PER_SHARD);
+    if (!c->gateway.peers)
+        return ERR_NOMEM;
     TRY(shepherd_attach(c->shepherd, c->loop));
     c->services = services_new(c->loop, c->shepherd);
-    if (!c->services)
+    c->providers = c->services ? providers_new(c->loop, c->services) : NULL;
+    if (!c->providers)
         return ERR_NOMEM;
     TRY(services_apply(c->services, c->config));
-    struct snapshot *snapshot = snapshot_new(c->config, c->services, error);
+    struct snapshot *snapshot = snapshot_new(c->config, c->services, c->providers, error);
     if (!snapshot)
         return error->err;
     enum err err = probe(b, error);
@@ -223,6 +235,8 @@ static void shut_down(struct boot *b)
         file_watch_close(&c->files);
     for (size_t i = 0; i < c->gateway.worker_count; i++)
         worker_free(c->gateway.workers[i]);
+    peers_free(c->gateway.peers);
+    providers_free(c->providers);
     services_free(c->services);
     config_unref(c->config);
     timer_remove(c->loop, &c->drain_timer);

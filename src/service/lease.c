@@ -195,19 +195,25 @@ static void lease_fill(struct lease *lease, struct service *s, struct placement 
 }
 
 /* Until control has answered, or the wait has no sense any more: OK, ERR_QUEUE_TIMEOUT, ERR_CANCELLED. */
-static enum err answer_await(struct task *t, struct waiter *w, const struct conn *client, uint64_t deadline)
+static enum err answer_await(struct task *t, struct waiter *w, const struct lease_options *o,
+                             uint64_t deadline)
 {
+    uint64_t tick = o->tick_ms ? task_deadline(t, o->tick_ms) : CLOCK_NEVER;
     while (!w->reply.done) {
         /* Before the first wait too: the client may have left while we asked. */
-        if (client && conn_is_abandoned(client))
+        if (o->client && conn_is_abandoned(o->client))
             return ERR_CANCELLED;
-        enum err err = task_park(t, deadline);
+        enum err err = task_park(t, MIN(deadline, tick));
         if (w->reply.done)
             break;
         if (err == ERR_CANCELLED)
             return ERR_CANCELLED;
-        if (err == ERR_TIMEOUT)
+        if (task_now(t) >= deadline)
             return ERR_QUEUE_TIMEOUT;
+        if (task_now(t) >= tick) {
+            TRY(o->on_wait(t, o->on_wait_argument));
+            tick = task_deadline(t, o->tick_ms);
+        }
     }
     return OK;
 }
@@ -224,9 +230,10 @@ static enum err waiter_leave(struct task *t, struct waiter *w, enum err why)
     return w->withdrawn ? error_set(&w->error, why, "%s", "") : OK;
 }
 
-static enum err waiter_wait(struct task *t, struct waiter *w, const struct conn *client, uint64_t deadline)
+static enum err waiter_wait(struct task *t, struct waiter *w, const struct lease_options *options,
+                            uint64_t deadline)
 {
-    enum err err = answer_await(t, w, client, deadline);
+    enum err err = answer_await(t, w, options, deadline);
     if (err != OK && waiter_leave(t, w, err) != OK)
         return err;
     if (err == ERR_CANCELLED && w->err == OK) {
@@ -252,7 +259,7 @@ static enum err lease_wait(struct task *t, struct service *s, const struct servi
         .service = s, .control = s->control, .request_id = options->request_id, .wake = options->wake};
     reply_init(&w.reply, t);
     loop_call(t, s->control, waiter_enter, &w);
-    enum err err = w.queued ? waiter_wait(t, &w, options->client, deadline_of(t, config, options)) : w.err;
+    enum err err = w.queued ? waiter_wait(t, &w, options, deadline_of(t, config, options)) : w.err;
     lease->waited = w.queued;
     lease->queued_ns = w.queued ? task_now(t) - begun : 0;
     *retry_after = w.retry_after;

@@ -33,6 +33,11 @@ struct lease_options {
     uint64_t deadline;         /* end of the wait: ERR_QUEUE_TIMEOUT */
     const char *request_id;
     bool wake; /* false: a monitor; cold -> ERR_SERVICE_COLD, never a start */
+    /* While it waits, every tick_ms (0 = never), in its task: may send (keep-alive comments); an error ends
+     * the wait. */
+    enum err (*on_wait)(struct task *t, void *argument);
+    void *on_wait_argument;
+    uint64_t tick_ms;
 };
 
 struct placement; /* private to service/ */

@@ -9,6 +9,7 @@ import pytest
 from backend import Backend, answer_ok
 from fakes import Fake
 from gateway import Gateway, processes_mentioning
+from pool import Pool
 from waiting import eventually
 
 
@@ -87,6 +88,17 @@ def fake(tmp_path):
     yield make
     for one in made:
         one.release()
+
+
+@pytest.fixture
+def pool(hestia):
+    """pool.upstream(name, handler), then pool.start(upstreams…, routing=…) → Gateway over them."""
+    made = Pool(hestia)
+    yield made
+    for upstream in made.opened:
+        upstream.close()
+    errors = [error for upstream in made.opened for error in upstream.errors]
+    assert not errors, f"the gateway sent something malformed: {errors}"
 
 
 class Authority:

@@ -33,7 +33,9 @@ def environment(home, extra):
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "HESTIA_LOG_LEVEL": "DEBUG",
-        "ASAN_OPTIONS": "halt_on_error=1:abort_on_error=0:exitcode=99:detect_leaks=1:detect_stack_use_after_return=0",
+        # The link order: a test may preload a library of its own.
+        "ASAN_OPTIONS": "halt_on_error=1:abort_on_error=0:exitcode=99:detect_leaks=1:detect_stack_use_after_return=0:"
+                        "verify_asan_link_order=0",
         "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1:exitcode=99",
         "TSAN_OPTIONS": "halt_on_error=0:exitcode=99:second_deadlock_stack=1",
         **extra,

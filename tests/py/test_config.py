@@ -92,8 +92,7 @@ def test_there_are_seeds():
 
 
 @pytest.mark.parametrize("config, key", [
-    ("providers: [{name: p, base_url: 'http://x/v1', api_key: k}]\n", "providers"),
-    ("routing: {strategy: weighted}\n", "routing"),
+    ("clients: [{id: c}]\n", "clients"),
     ("strategies: [{name: s}]\n", "strategies"),
     ("services: {a: {base_url: 'http://x:1', strategy: model_router}}\n", "strategy"),
     ("services: {a: {base_url: 'http://x:1', semaphore_enabled: true, semaphore_machine_id: m}}\n", "semaphore_enabled"),

@@ -18,8 +18,11 @@ class Mock:
         self.stderr = open(folder / "mock-stderr", "w+")
         self.process = subprocess.Popen([find_binary(), "mock-llm", "--listen", "127.0.0.1:0", *map(str, options)], cwd=folder,
                                         env=environment(folder, {}), stdout=subprocess.PIPE, stderr=self.stderr, text=True)
-        line = self.process.stdout.readline()
-        self.port = int(json.loads(line)["listen"].rsplit(":", 1)[1])
+        self.port = None
+
+    def wait_port(self):
+        self.port = int(json.loads(self.process.stdout.readline())["listen"].rsplit(":", 1)[1])
+        return self
 
     def request(self, method, path, body=None):
         with Connection(self.port) as connection:
@@ -40,7 +43,7 @@ def mock(tmp_path):
 
     def start(*options):
         started.append(Mock(tmp_path, *options))
-        return started[-1]
+        return started[-1].wait_port()
 
     yield start
     for one in started:

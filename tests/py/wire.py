@@ -66,12 +66,14 @@ class Closed(Exception):
 class Connection:
     """One client connection."""
 
-    def __init__(self, port, host="127.0.0.1", tls=None, server_name=None, unix=None, timeout=None):
+    def __init__(self, port, host="127.0.0.1", tls=None, server_name=None, unix=None, timeout=None,
+                 source=None):
         if unix:
             self.sock = socket.socket(socket.AF_UNIX)
             self.sock.connect(str(unix))
         else:
-            self.sock = socket.create_connection((host, port), timeout=DEADLINE)
+            self.sock = socket.create_connection((host, port), timeout=DEADLINE,
+                                                 source_address=(source, 0) if source else None)
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.settimeout(timeout or DEADLINE)
         if tls:

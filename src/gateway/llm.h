@@ -1,0 +1,73 @@
+/* One completion over the pool: what llm.c, llm_attempt.c and llm_forward.c share. Lives in the request's
+ * arena. */
+#ifndef HESTIA_GATEWAY_LLM_H
+#define HESTIA_GATEWAY_LLM_H
+
+#include "gateway/exchange.h"
+#include "llm/approach.h"
+#include "llm/body.h"
+#include "llm/usage.h"
+#include "strategy/provider.h"
+
+enum { LLM_ATTEMPTS_MAX = 32, LLM_ERROR_BODY_MAX = 1 << 20 };
+
+/* An attempt that did not serve: for the common answer, the log and the list of reasons. */
+struct llm_failure {
+    struct str provider;
+    int status;                    /* 0 = no answer */
+    struct str why;                /* one sentence */
+    struct str fields;             /* its other header fields, complete lines */
+    struct str content_type, body; /* of its error answer, with the provider's key masked */
+};
+
+struct llm_call {
+    struct exchange *x;
+    struct buf raw; /* the request body */
+    struct llm_body body;
+    struct approach_plan plan;
+    struct str model; /* as the pool looks it up */
+
+    struct provider_tour tour;
+    struct provider
+        *provider; /* of the attempt under way: its slot and trial are ours until provider_report */
+    struct str sent_model;
+    uint64_t attempt_started;
+    struct llm_failure failures[LLM_ATTEMPTS_MAX];
+    int failure_count;
+    bool answer_is_final; /* the last failure is the client's: no other provider is asked */
+
+    struct gate *gate;  /* entered; NULL = not */
+    uint64_t queued_ns; /* waiting: pool, slot, cold service */
+    bool committed;     /* a 200 with keep-alive comments has gone out */
+
+    struct buf held;     /* the answer's first event */
+    struct buf filtered; /* what the event filter let through */
+    struct event_filter events;
+    struct usage_reader usage;
+    bool is_readable; /* the answer is not compressed: usage can be read */
+    bool is_stream;   /* the answer is one */
+    int upstream_status;
+    bool keeps_alive; /* the upstream's connection, as its answer says */
+};
+
+/* llm_attempt.c: one provider, from the connection to a head (and, of a stream, a first event) that is worth
+   passing on. OK, or ERR_UPSTREAM_… with the failure recorded, ERR_CANCELLED. */
+enum err llm_attempt(struct task *t, struct llm_call *l) MUST_CHECK;
+/* Ends the attempt under way for the provider's record. */
+void llm_report(struct llm_call *l, enum provider_outcome outcome, uint64_t retry_after_ms, const char *why);
+struct llm_failure *llm_failure_add(struct llm_call *l, int status, struct str why);
+
+/* llm_forward.c */
+enum err llm_forward_request(struct llm_call *l, const struct url *url, struct llm_parts *parts) MUST_CHECK;
+enum err llm_forward_response(struct llm_call *l, struct head *response) MUST_CHECK;
+void llm_add_fields(const struct llm_call *l, struct buf *out);
+/* Of an error answer: the fields that are passed on with it, in the arena. */
+struct str llm_error_fields(struct llm_call *l, struct head *response);
+/* A copy with every occurrence of the provider's key replaced by ***. */
+struct str llm_mask(struct llm_call *l, struct str text);
+
+/* llm.c: keep-alive comments while a stream's client waits (gate, cold service). */
+enum err llm_keep_alive(struct task *t, void *call) MUST_CHECK;
+uint64_t llm_tick_ms(const struct llm_call *l);
+
+#endif

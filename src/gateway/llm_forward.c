@@ -1,0 +1,234 @@
+/* The heads of a completion: the request as the provider sees it, the response as the client sees it. */
+#include "gateway/llm.h"
+
+#include "base/num.h"
+
+/* ---- to the provider ------------------------------------------------------------------------------------
+ */
+
+static const char *endpoint_path(enum llm_endpoint endpoint)
+{
+    switch (endpoint) {
+    case LLM_COMPLETIONS:
+        return "/completions";
+    case LLM_EMBEDDINGS:
+        return "/embeddings";
+    default:
+        return "/chat/completions";
+    }
+}
+
+/* The client's credentials are its own, and what we write ourselves is not copied. */
+static void drop_fields(struct head *h)
+{
+    static const uint16_t ids[] = {FIELD_HOST,
+                                   FIELD_AUTHORIZATION,
+                                   FIELD_X_API_KEY,
+                                   FIELD_COOKIE,
+                                   FIELD_CONTENT_LENGTH,
+                                   FIELD_ACCEPT_ENCODING,
+                                   FIELD_EXPECT,
+                                   FIELD_X_REQUEST_ID,
+                                   FIELD_X_FORWARDED_FOR,
+                                   FIELD_X_FORWARDED_HOST,
+                                   FIELD_X_FORWARDED_PROTO,
+                                   FIELD_FORWARDED,
+                                   FIELD_X_FORWARDED_PREFIX,
+                                   FIELD_X_REAL_IP,
+                                   FIELD_ORIGIN,
+                                   FIELD_VIA};
+    for (size_t i = 0; i < COUNT_OF(ids); i++)
+        for (int at = h->first[ids[i]] - 1; at >= 0; at = head_next(h, (enum field_id)ids[i], at))
+            h->fields[at].hop = true;
+    for (int at = 0; at < h->field_count; at++)
+        if (str_eq_nocase(h->fields[at].name, STR("api-key")) ||
+            str_eq_nocase(h->fields[at].name, STR("x-goog-api-key")))
+            h->fields[at].hop = true;
+}
+
+/* What the configuration says stands above what the client said. */
+static bool configured(const struct provider_config *p, struct str name)
+{
+    for (size_t i = 0; i < p->header_count; i++)
+        if (str_eq_nocase(p->headers[i].name, name))
+            return true;
+    return false;
+}
+
+static void drop_configured(struct head *h, const struct provider_config *p)
+{
+    for (int at = 0; p->header_count && at < h->field_count; at++)
+        if (configured(p, h->fields[at].name))
+            h->fields[at].hop = true;
+}
+
+/* A model's name as one segment of a path. */
+static enum err add_segment(struct llm_call *l, struct buf *out, struct str text)
+{
+    if (str_eq(text, STR(".")) || str_eq(text, STR(".."))) {
+        error_set(&l->x->error, ERR_BAD_REQUEST, "no deployment can have this name");
+        l->x->error.param = "model";
+        return ERR_BAD_REQUEST;
+    }
+    for (size_t i = 0; i < text.n; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+        bool plain = (c >= '0' && c <= '9') || (char_lower((char)c) >= 'a' && char_lower((char)c) <= 'z') ||
+                     c == '-' || c == '.' || c == '_' || c == '~';
+        if (plain)
+            buf_add_char(out, (char)c);
+        else
+            buf_addf(out, "%%%02X", c);
+    }
+    return OK;
+}
+
+static enum err add_target(struct llm_call *l, struct buf *out, const struct url *url)
+{
+    const struct provider_config *p = provider_config_of(l->provider);
+    const char *path = endpoint_path(l->x->route.api->llm);
+    size_t openai = str_find_str(url->prefix, STR("/openai"));
+    bool is_v1 = str_starts(str_from(url->prefix, openai), STR("/openai/v1"));
+    if (p->type == PROVIDER_AZURE && !is_v1) { /* a deployment in the base URL gives way to the model's */
+        buf_add_str(out, str_first(url->prefix, openai));
+        buf_add_c(out, "/openai/deployments/");
+        TRY(add_segment(l, out, l->sent_model));
+        buf_addf(out, "%s?api-version=%.*s", path, STR_ARG(p->api_version));
+    } else {
+        buf_add_str(out, url->prefix);
+        buf_addf(out, "%s%s", p->service.n && !p->base_url_text.n ? "/v1" : "", path);
+    }
+    return OK;
+}
+
+static void add_credentials(struct buf *out, const struct provider_config *p)
+{
+    bool azure = p->type == PROVIDER_AZURE;
+    bool add = p->api_key.n && !configured(p, azure ? STR("api-key") : STR("Authorization"));
+    if (add && azure) {
+        head_add(out, STR("api-key"), p->api_key);
+    } else if (add) {
+        buf_add_c(out, "Authorization: Bearer ");
+        buf_add_str(out, p->api_key); /* checked when the configuration was read */
+        buf_add_c(out, "\r\n");
+    }
+    for (size_t i = 0; i < p->header_count; i++)
+        head_add(out, p->headers[i].name, p->headers[i].value);
+}
+
+enum err llm_forward_request(struct llm_call *l, const struct url *url, struct llm_parts *parts)
+{
+    struct exchange *x = l->x;
+    const struct provider_config *p = provider_config_of(l->provider);
+    bool add_usage =
+        p->stream_usage && l->body.stream && !l->body.include_usage && x->route.api->llm != LLM_EMBEDDINGS;
+    struct buf *out = &x->head;
+    l->sent_model = provider_model_name(l->provider, l->model);
+    l->events.drop_usage = add_usage;
+    TRY(llm_body_splice(&x->request.arena, &l->body, l->sent_model, add_usage, parts));
+    buf_clear(out);
+    buf_add_c(out, "POST ");
+    TRY(add_target(l, out, url));
+    buf_add_c(out, " HTTP/1.1\r\n");
+    head_add(out, STR("Host"), url->host_field);
+    drop_fields(&x->request.head);
+    drop_configured(&x->request.head, p);
+    head_copy_fields(out, &x->request.head);
+    add_credentials(out, p);
+    buf_addf(out, "Accept-Encoding: identity\r\nContent-Length: %zu\r\n", parts->total);
+    head_add(out, STR("X-Request-ID"), str_from_c(x->request.id));
+    buf_add_c(out, "\r\n");
+    return buf_err(out);
+}
+
+/* ---- to the client --------------------------------------------------------------------------------------
+ */
+
+void llm_add_fields(const struct llm_call *l, struct buf *out)
+{
+    const struct exchange *x = l->x;
+    uint64_t now = x->worker->loop->now;
+    uint64_t upstream = l->attempt_started ? now - l->attempt_started : 0;
+    uint64_t overhead = now - x->request.started - MIN(now - x->request.started, upstream + l->queued_ns);
+    if (l->provider) {
+        head_add(out, STR("X-Hestia-Provider"), provider_config_of(l->provider)->name);
+        head_add(out, STR("X-Hestia-Model"), l->sent_model);
+    } else if (l->failure_count) {
+        head_add(out, STR("X-Hestia-Provider"), l->failures[l->failure_count - 1].provider);
+    }
+    buf_addf(out, "X-Hestia-Attempts: %d\r\nX-Hestia-Queue-Ms: %llu\r\nX-Hestia-Overhead-Ms: %.3f\r\n",
+             x->attempts, (unsigned long long)(l->queued_ns / CLOCK_MS), (double)overhead / 1e6);
+}
+
+enum err llm_forward_response(struct llm_call *l, struct head *response)
+{
+    struct exchange *x = l->x;
+    struct str coding = head_value(response, FIELD_CONTENT_ENCODING);
+    l->is_readable = !coding.n || str_eq_nocase(coding, STR("identity"));
+    l->is_stream = l->is_readable &&
+                   str_starts_nocase(head_value(response, FIELD_CONTENT_TYPE), STR("text/event-stream"));
+    /* A plain answer of known length passes as it is; what is cut or may be changed is framed anew. */
+    x->reframe = l->is_stream || (l->is_readable && response->first[FIELD_TRANSFER_ENCODING]);
+    x->relay.tap = NULL;
+    TRY(forward_response_head(x, response));
+    buf_truncate(&x->head, x->head.n - 2); /* before the empty line */
+    llm_add_fields(l, &x->head);
+    buf_add_c(&x->head, "\r\n");
+    return buf_err(&x->head);
+}
+
+struct str llm_error_fields(struct llm_call *l, struct head *response)
+{
+    static const uint16_t ids[] = {FIELD_CONTENT_LENGTH, FIELD_CONTENT_TYPE, FIELD_DATE, FIELD_RETRY_AFTER,
+                                   FIELD_LOCATION};
+    struct buf lines = BUF(64 << 10);
+    for (size_t i = 0; i < COUNT_OF(ids); i++)
+        for (int at = response->first[ids[i]] - 1; at >= 0;
+             at = head_next(response, (enum field_id)ids[i], at))
+            response->fields[at].hop = true;
+    head_copy_fields(&lines, response);
+    struct str masked = buf_err(&lines) == OK ? llm_mask(l, buf_str(&lines)) : STR_NONE;
+    buf_free(&lines);
+    return masked;
+}
+
+/* How much of `text` is the key, written plainly or with JSON's escapes; 0: it does not begin with it. */
+static size_t key_length_at(struct str text, struct str key)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < key.n; i++) {
+        unsigned code = 0;
+        struct str rest = str_from(text, at);
+        if (rest.n >= 2 && rest.p[0] == '\\' && rest.p[1] == key.p[i]) {
+            at += 2;
+            continue;
+        }
+        for (size_t d = 2; rest.n >= 6 && rest.p[0] == '\\' && rest.p[1] == 'u' && d < 6; d++)
+            code = code << 4 | (unsigned)(num_hex_digit(rest.p[d]) & 15);
+        if (code == (unsigned char)key.p[i] && code)
+            at += 6;
+        else if (rest.n && rest.p[0] == key.p[i])
+            at++;
+        else
+            return 0;
+    }
+    return at;
+}
+
+struct str llm_mask(struct llm_call *l, struct str text)
+{
+    struct str key = provider_config_of(l->provider)->api_key;
+    struct buf masked = BUF(LLM_ERROR_BODY_MAX * 2);
+    if (key.n < 4)
+        return arena_str(&l->x->request.arena, text);
+    for (size_t i = 0; i < text.n;) {
+        size_t n = text.p[i] == key.p[0] || text.p[i] == '\\' ? key_length_at(str_from(text, i), key) : 0;
+        if (n)
+            buf_add_c(&masked, "***");
+        else
+            buf_add_char(&masked, text.p[i]);
+        i += n ? n : 1;
+    }
+    struct str result = arena_str(&l->x->request.arena, buf_str(&masked));
+    buf_free(&masked);
+    return result;
+}
