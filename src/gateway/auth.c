@@ -69,6 +69,13 @@ static bool is_open(const struct exchange *x)
     return x->route.api->access == ACCESS_OPEN;
 }
 
+/* Our credential is ours: the upstream never sees it, nor what else stands in a field of that name. */
+static void drop_all(struct head *h, enum field_id id)
+{
+    for (int i = h->first[id] - 1; i >= 0; i = head_next(h, id, i))
+        h->fields[i].hop = true;
+}
+
 enum err auth_require(struct exchange *x)
 {
     struct field *key = head_field(&x->request.head, FIELD_X_API_KEY);
@@ -85,7 +92,7 @@ enum err auth_require(struct exchange *x)
         return err;
     log_outcome(x, err == OK, key || authorization);
     if (err == OK) {
-        carrier->hop = true; /* our credential is ours: the upstream never sees it */
+        drop_all(&x->request.head, (enum field_id)carrier->id);
         return OK;
     }
     if (key || authorization)

@@ -19,8 +19,8 @@ struct origin {
     struct tls_context *tls; /* NULL = plain */
     struct str name;         /* "http://host:port", for logs */
 };
-/* Any thread (takes a lock: not on the path of a request). NULL when memory is short or the CA file is
- * unusable. */
+/* Control thread, which hands origins on with a snapshot or a service's places. NULL when memory is short or
+   the CA file is unusable. */
 struct origin *origin_intern(const struct url *url, const struct tls_client_options *tls,
                              struct error *error);
 

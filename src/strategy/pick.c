@@ -50,7 +50,8 @@ static bool list_is_known(const struct provider *p)
 
 bool provider_serves(const struct provider *p, struct str model)
 {
-    return provider_lists(p, model) || !list_is_known(p);
+    /* In this order: a list that comes between the two looks is then seen by the second. */
+    return !list_is_known(p) || provider_lists(p, model);
 }
 
 /* "name/model" for this provider: the part behind its name. */

@@ -1,5 +1,6 @@
 """Slots of providers and the pool's queue (details.md 2, 9, 14; the seed's "Timeout and Queue Management")."""
 
+import hashlib
 import json
 import socket
 import threading
@@ -11,7 +12,6 @@ import pytest
 from fakes import Together
 from pool import CHAT, Hold, Stream, answer, ask, chat, fail, hang, is_error_event, many, providers, served, wait_provider
 from waiting import DEADLINE, eventually, opened
-from wire import Connection
 
 
 def send(gateway, body=None, connection=None, fields=()):
@@ -274,26 +274,36 @@ def test_queue_time_out_after_a_comment_is_an_event(pool):
         first.read_response()
 
 
+def connect_from(gateway, address):
+    """A connection whose client end has that address."""
+    connection = gateway.connect()
+    connection.sock.close()
+    connection.sock = socket.create_connection(("127.0.0.1", gateway.port), DEADLINE, (address, 0))
+    return connection
+
+
 @pytest.mark.threads
-def test_queue_is_fair_between_clients(pool):
+@pytest.mark.parametrize("by", ["address", "key"])
+def test_queue_is_fair_between_clients(pool, by):
     """One that asks for much does not keep another waiting: they take turns."""
+    keys = {"greedy": "greedy-key-0123456789", "modest": "modest-key-0123456789"}
+    auth = {"api_keys": ["sha256:" + hashlib.sha256(key.encode()).hexdigest() for key in keys.values()]} if by == "key" else {}
     hold = Hold()
     a = pool.upstream("a", hold)
-    gateway = pool.start(a, queue={"max_concurrent": 1, "keepalive_seconds": 0.02, "timeout": 300})
-    first = send(gateway)
+    gateway = pool.start(a, queue={"max_concurrent": 1, "keepalive_seconds": 0.02, "timeout": 300}, auth=auth)
+
+    def fields(name):
+        return [("X-API-Key", keys[name])] if by == "key" else []
+
+    def queue(name, number):
+        address = "127.0.0.1" if by == "key" else {"greedy": "127.0.0.2", "modest": "127.0.0.3"}[name]
+        return queued_stream(gateway, f"{name} {number}", connect_from(gateway, address), fields(name))
+
+    first = send(gateway, fields=fields("greedy"))
     hold.wait(1)
-
-    def connect_from(address):
-        connection = Connection.__new__(Connection)
-        connection.sock = socket.create_connection(("127.0.0.1", gateway.port), DEADLINE, (address, 0))
-        connection.sock.settimeout(DEADLINE)
-        connection.pending = b""
-        return connection
-
-    streams = [queued_stream(gateway, f"greedy {i}", connect_from("127.0.0.2")) for i in range(6)]
-    streams += [queued_stream(gateway, f"modest {i}", connect_from("127.0.0.3")) for i in range(2)]
+    streams = [queue("greedy", i) for i in range(6)] + [queue("modest", i) for i in range(2)]
     hold.open()
-    for stream in [*streams]:
+    for stream in streams:
         assert stream.rest()[-1] == b"data: [DONE]"
         stream.leave()
     first.read_response()
@@ -304,6 +314,7 @@ def test_queue_is_fair_between_clients(pool):
     assert order.index("modest 1") <= 4, order
 
 
+@pytest.mark.threads
 def test_queue_keeps_the_order_of_a_client(pool):
     hold = Hold()
     a = pool.upstream("a", hold)
