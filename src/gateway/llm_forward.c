@@ -47,18 +47,10 @@ static void drop_fields(struct head *h)
 }
 
 /* What the configuration says stands above what the client said. */
-static bool configured(const struct provider_config *p, struct str name)
-{
-    for (size_t i = 0; i < p->header_count; i++)
-        if (str_eq_nocase(p->headers[i].name, name))
-            return true;
-    return false;
-}
-
 static void drop_configured(struct head *h, const struct provider_config *p)
 {
     for (int at = 0; p->header_count && at < h->field_count; at++)
-        if (configured(p, h->fields[at].name))
+        if (provider_sets_field(p, h->fields[at].name))
             h->fields[at].hop = true;
 }
 
@@ -100,21 +92,6 @@ static enum err add_target(struct llm_call *l, struct buf *out, const struct url
     return OK;
 }
 
-static void add_credentials(struct buf *out, const struct provider_config *p)
-{
-    bool azure = p->type == PROVIDER_AZURE;
-    bool add = p->api_key.n && !configured(p, azure ? STR("api-key") : STR("Authorization"));
-    if (add && azure) {
-        head_add(out, STR("api-key"), p->api_key);
-    } else if (add) {
-        buf_add_c(out, "Authorization: Bearer ");
-        buf_add_str(out, p->api_key); /* checked when the configuration was read */
-        buf_add_c(out, "\r\n");
-    }
-    for (size_t i = 0; i < p->header_count; i++)
-        head_add(out, p->headers[i].name, p->headers[i].value);
-}
-
 enum err llm_forward_request(struct llm_call *l, const struct url *url, struct llm_parts *parts)
 {
     struct exchange *x = l->x;
@@ -133,7 +110,7 @@ enum err llm_forward_request(struct llm_call *l, const struct url *url, struct l
     drop_fields(&x->request.head);
     drop_configured(&x->request.head, p);
     head_copy_fields(out, &x->request.head);
-    add_credentials(out, p);
+    provider_add_credentials(out, p);
     buf_addf(out, "Accept-Encoding: identity\r\nContent-Length: %zu\r\n", parts->total);
     head_add(out, STR("X-Request-ID"), str_from_c(x->request.id));
     buf_add_c(out, "\r\n");

@@ -52,7 +52,6 @@ static void replay_record(struct relay *r, struct str piece)
     }
     buf_add_str(r->replay, piece);
     r->replay_complete = buf_err(r->replay) == OK;
-    r->replay_at = r->replay->n;
 }
 
 /* What is left of such a body must not be taken for the next request. */
@@ -135,7 +134,6 @@ enum err relay_send_head(struct task *t, struct relay *r, struct str head, struc
     r->request_sent = r->upstream_deaf = false;
     if (r->replay && r->replay->n) { /* an earlier attempt has read the beginning of the body */
         parts[1] = (struct iovec){r->replay->p, r->replay->n};
-        r->replay_at = r->replay->n;
         count = 2;
     } else if (!body->done && in->n) { /* head and body in one system call */
         struct str piece;

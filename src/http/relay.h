@@ -22,10 +22,8 @@ struct relay {
 
     struct buf *replay;     /* request body bytes as they came, for another attempt; NULL = not kept */
     bool replay_complete;   /* what was read so far stands in `replay` */
-    size_t replay_at;       /* how much of `replay` this attempt has sent */
     bool request_sent;      /* head and body have left, or the upstream takes no more */
     bool upstream_deaf;     /* the upstream closed its receiving side while we sent */
-    bool forward_expect;    /* our own: the client's Expect is never forwarded */
     uint64_t request_since; /* for the minimum body rate */
     uint64_t first_byte_ms; /* after the request has left */
     uint64_t idle_ms;       /* silence allowed in the response */

@@ -98,20 +98,6 @@ static void add_target(struct buf *out, const struct provider *p, struct str pre
     buf_add_str(out, path);
 }
 
-static void add_fields(struct buf *out, const struct provider_config *config)
-{
-    buf_add_c(out, "Accept: application/json\r\nAccept-Encoding: identity\r\n");
-    if (config->api_key.n && config->type == PROVIDER_AZURE) {
-        head_add(out, STR("api-key"), config->api_key);
-    } else if (config->api_key.n) {
-        buf_add_c(out, "Authorization: Bearer ");
-        buf_add_str(out, config->api_key);
-        buf_add_c(out, "\r\n");
-    }
-    for (size_t i = 0; i < config->header_count; i++)
-        head_add(out, config->headers[i].name, config->headers[i].value);
-}
-
 static enum err place_find(struct provider *p, struct lease *lease, struct target_place *place,
                            struct error *error)
 {
@@ -129,7 +115,8 @@ static enum err get_from(struct task *t, struct provider *p, const struct target
 {
     struct buf target CLEANUP(buf_free) = BUF(64 << 10), fields CLEANUP(buf_free) = BUF(64 << 10);
     add_target(&target, p, place->url->prefix, path);
-    add_fields(&fields, p->config);
+    buf_add_c(&fields, "Accept: application/json\r\nAccept-Encoding: identity\r\n");
+    provider_add_credentials(&fields, p->config);
     TRY(buf_err(&target));
     TRY(buf_err(&fields));
     f->method = METHOD_GET;

@@ -363,6 +363,30 @@ void provider_forgive(struct provider_state *s, bool failures_too)
 
 /* ---- looking ----------------------------------------------------------------------------------------- */
 
+bool provider_sets_field(const struct provider_config *config, struct str name)
+{
+    for (size_t i = 0; i < config->header_count; i++)
+        if (str_eq_nocase(config->headers[i].name, name))
+            return true;
+    return false;
+}
+
+void provider_add_credentials(struct buf *out, const struct provider_config *config)
+{
+    bool azure = config->type == PROVIDER_AZURE;
+    bool add =
+        config->api_key.n && !provider_sets_field(config, azure ? STR("api-key") : STR("Authorization"));
+    if (add && azure) {
+        head_add(out, STR("api-key"), config->api_key);
+    } else if (add) {
+        buf_add_c(out, "Authorization: Bearer ");
+        buf_add_str(out, config->api_key); /* checked when the configuration was read */
+        buf_add_c(out, "\r\n");
+    }
+    for (size_t i = 0; i < config->header_count; i++)
+        head_add(out, config->headers[i].name, config->headers[i].value);
+}
+
 const struct provider_config *provider_config_of(const struct provider *p)
 {
     return p->config;

@@ -96,6 +96,12 @@ uint32_t provider_label(const struct provider *p);
  * provider). */
 struct str provider_model_name(const struct provider *p, struct str model);
 
+/* Its key and configured header fields, as lines: completions, checks and lists all say the same. A
+   configured field stands in place of the one that would carry the key. */
+void provider_add_credentials(struct buf *out, const struct provider_config *config);
+/* Whether the configuration sets a header field of that name. */
+bool provider_sets_field(const struct provider_config *config, struct str name);
+
 struct provider_status {
     struct str name, last_error; /* in the given arena */
     bool healthy, disabled, auth_failed, fallback_only;

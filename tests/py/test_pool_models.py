@@ -124,6 +124,12 @@ def test_lists_are_refreshed(pool):
     assert served(ask(gateway, chat("new"))) == "a"
 
 
+def test_a_configured_authorization_stands_alone(pool):
+    a = pool.upstream("a")
+    pool.start(a.provider(headers={"Authorization": "Custom t"}))
+    assert a.wait_path("/v1/models").values("Authorization") == ["Custom t"]
+
+
 def test_lists_are_asked_with_the_key(pool):
     a = pool.upstream("a")
     pool.start(a.provider(headers={"X-Title": "t"}))
