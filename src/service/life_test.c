@@ -591,7 +591,7 @@ static void test_drain_refuses(void **state)
     struct service *s = begin(&c);
     user_start(&users[0], 0);
     STAGE_AWAIT(&gone, 1);
-    stage_done = 0;
+    stage_set(&stage_done, 0);
     on_control(stage_end_now, NULL);
     STAGE_AWAIT(&stage_done, 1);
     assert_int_equal(fake.stops, 1);

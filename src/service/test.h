@@ -35,6 +35,13 @@ static inline void stage_add(int *counter, int n)
     pthread_mutex_unlock(&stage_lock);
 }
 
+static inline void stage_set(int *counter, int n)
+{
+    pthread_mutex_lock(&stage_lock);
+    *counter = n;
+    pthread_mutex_unlock(&stage_lock);
+}
+
 static inline int stage_get(const int *counter)
 {
     pthread_mutex_lock(&stage_lock);
@@ -331,7 +338,7 @@ static inline void loop_stop_task(struct task *t, void *argument)
 
 static inline int stage_close(void **state)
 {
-    stage_done = 0;
+    stage_set(&stage_done, 0);
     on_control(stage_end_now, NULL);
     STAGE_AWAIT(&stage_done, 1);
     struct loop *loops[] = {stage.control, stage.workers[0], stage.workers[1]};

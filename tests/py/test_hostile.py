@@ -311,10 +311,11 @@ def test_half_a_head_is_nothing(shared, cut):
 def test_client_that_stops_inside_its_body(shared):
     """The upstream must not take half a body for a whole one."""
     gateway, backend = shared
-    ended, whole = threading.Event(), []
+    begun, ended, whole = threading.Event(), threading.Event(), []
 
     @header_reader
     def answer(peer, request):
+        begun.set()
         try:
             whole.append(b"".join(peer.body_parts(request)))
         finally:
@@ -322,9 +323,11 @@ def test_client_that_stops_inside_its_body(shared):
 
     backend.on("/cut", answer)
     for framing, part in ((b"Content-Length: 10", b"half"), (b"Transfer-Encoding: chunked", b"4\r\nhalf\r\n")):
+        begun.clear()
         ended.clear()
         with gateway.connect() as connection:
             connection.send(b"POST /services/s/cut HTTP/1.1\r\nHost: test\r\n" + framing + b"\r\n\r\n" + part)
+            opened(begun, "the upstream saw the head")
         opened(ended, "the upstream saw the end")
     assert whole == []
 
