@@ -208,6 +208,75 @@ struct llm_queue_config {
     uint64_t timeout_ms, slot_wait_ms, keepalive_ms /* 0 = never */;
 };
 
+/* ---- the books: strategies, clients, prices, storage -----------------------------------------------------
+ */
+
+struct model_name { /* one provider's model, both parts as written; compared without regard to ASCII case */
+    struct str provider, model;
+};
+struct model_names {
+    struct model_name *items;
+    size_t count;
+};
+
+enum limit_kind { LIMIT_REQUESTS, LIMIT_INPUT_TOKENS, LIMIT_OUTPUT_TOKENS, LIMIT_TOTAL_TOKENS, LIMIT_COST };
+enum { LIMIT_KINDS = 5 };
+enum limit_window { WINDOW_MINUTE, WINDOW_HOUR, WINDOW_DAY };
+
+struct rate_limit_config {
+    enum limit_kind kind;
+    enum limit_window window;
+    int64_t value; /* requests, tokens, or pico-dollars; >= 1 */
+    bool enabled;
+};
+
+/* A named recipe (LocalRouter's model; the keys of LlamaFarm are only checked so far). */
+struct strategy_config {
+    struct str id;     /* unique; the name where none was given */
+    struct str name;   /* for people, never empty */
+    struct str parent; /* id of the client that owns it; empty = shared */
+    struct {
+        bool selected_all; /* also when allowed_models is not given; then the lists are not looked at */
+        struct strs providers;
+        struct model_names models;
+    } allowed;
+    bool has_auto; /* auto_config was given */
+    struct {
+        bool enabled;
+        struct str model_name; /* after "localrouter/"; "auto" */
+        struct model_names prioritized, available;
+    } auto_config;
+    struct rate_limit_config *limits;
+    size_t limit_count;
+    bool fallback_on_other;
+};
+
+struct client_config {
+    struct str id, name; /* id: unique; the name where none was given, and the other way round */
+    bool enabled;
+    struct str strategy_id;            /* "default" where none was given */
+    struct api_key *keys;              /* sha256 of the whole key */
+    size_t key_count;                  /* 0: a client without a key (yet) */
+    struct strs allowed_llm_providers; /* empty = all */
+};
+
+struct price_config {           /* pico-dollars per token; -1 = as the catalog says */
+    struct str provider, model; /* provider empty: any */
+    int64_t input, output, cached_input, reasoning;
+};
+
+struct pricing_config {
+    struct price_config *overrides;
+    size_t override_count;
+    struct str import; /* a file in the format of LiteLLM's model_prices_and_context_window.json; absolute */
+};
+
+struct storage_config {
+    struct str path;        /* absolute; empty = the default place, see store.h */
+    bool reject_on_failure; /* accounts cannot be written: LLM requests get 503 */
+    uint64_t request_days;  /* how long the list of requests is kept */
+};
+
 struct config {
     struct arena arena;
     _Atomic int references;
@@ -223,6 +292,12 @@ struct config {
     struct routing_config routing;
     struct llm_timeouts_config timeouts;
     struct llm_queue_config queue;
+    struct strategy_config *strategies; /* in file order */
+    size_t strategy_count;
+    struct client_config *clients;
+    size_t client_count;
+    struct pricing_config pricing;
+    struct storage_config storage;
     struct strs files;               /* absolute paths that were read, for the file watch */
     struct str folder;               /* of the first file: relative paths start here */
     bool has_clients, has_providers; /* present in the files */
@@ -233,6 +308,15 @@ struct config {
 
 struct config *config_ref(struct config *c);
 void config_unref(struct config *c);
+
+/* A strategy or a client from the JSON of the management API or of the store, by the same tables as YAML but
+   without ${VAR}. Everything in the arena. ERR_BAD_REQUEST with a sentence that names the field (error->param
+   too, in the arena), ERR_NOMEM. */
+enum err config_read_strategy(struct arena *arena, struct str json, struct strategy_config *strategy,
+                              struct error *error) MUST_CHECK;
+enum err config_read_client(struct arena *arena, struct str json, struct client_config *client,
+                            struct error *error) MUST_CHECK;
+
 /* Whether only this machine can reach a listener: loopback, localhost, a Unix socket. */
 bool config_listen_is_local(struct str address);
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <sys/random.h>
 
 /* A hash of a digest that OpenSSL always has fails only without memory; there is nothing sane to answer then,
@@ -17,6 +18,13 @@ static void digest(const EVP_MD *kind, struct str s, uint8_t *out)
 void crypto_sha256(struct str s, uint8_t out[SHA256_SIZE])
 {
     digest(EVP_sha256(), s, out);
+}
+
+void crypto_hmac_sha256(const void *key, size_t key_n, struct str s, uint8_t out[SHA256_SIZE])
+{
+    const unsigned char *done =
+        HMAC(EVP_sha256(), key, (int)key_n, (const unsigned char *)(s.p ? s.p : ""), s.n, out, NULL);
+    REQUIRE(done);
 }
 
 void crypto_sha1(struct str s, uint8_t out[SHA1_SIZE])

@@ -7,6 +7,8 @@
 enum { SHA256_SIZE = 32, SHA1_SIZE = 20 };
 
 void crypto_sha256(struct str s, uint8_t out[SHA256_SIZE]);
+/* HMAC-SHA256 (RFC 2104). */
+void crypto_hmac_sha256(const void *key, size_t key_n, struct str s, uint8_t out[SHA256_SIZE]);
 void crypto_sha1(struct str s, uint8_t out[SHA1_SIZE]);    /* WebSocket handshake only */
 void crypto_random(void *p, size_t n);                     /* aborts when the kernel gives none */
 bool crypto_equal(const void *a, const void *b, size_t n); /* constant time */

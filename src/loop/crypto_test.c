@@ -56,6 +56,16 @@ static void base64_known_answers(void **state)
     assert_memory_equal(dst, "+/+/", 4);
 }
 
+/* RFC 4231, test case 2. */
+static void hmac_known_answer(void **state)
+{
+    static const uint8_t expected[4] = {0x5b, 0xdc, 0xc1, 0x46};
+    uint8_t out[SHA256_SIZE];
+    crypto_hmac_sha256("Jefe", 4, STR("what do ya want for nothing?"), out);
+    assert_memory_equal(out, expected, sizeof expected);
+    assert_int_equal(out[31], 0x43);
+}
+
 static void equality(void **state)
 {
     assert_true(crypto_equal("secret", "secret", 6));
@@ -79,6 +89,7 @@ int main(void)
         cmocka_unit_test(sha1_known_answer),
         cmocka_unit_test(websocket_accept),
         cmocka_unit_test(base64_known_answers),
+        cmocka_unit_test(hmac_known_answer),
         cmocka_unit_test(equality),
         cmocka_unit_test(random_differs),
     };
