@@ -34,15 +34,31 @@ static void write_parameter(struct json *j, const char *name, struct str in, con
     json_end(j);
 }
 
+/* `name` stands behind its '{'; returns what stands behind its '}'. */
+static const char *write_path_parameter(struct json *j, const char *name)
+{
+    static const char *const known[][2] = {
+        {"serviceId", "Key of the service in the configuration"},
+        {"path", "Path at the service; may hold slashes"},
+        {"model", "Id of the model; may hold slashes"},
+        {"request_id", "The X-Request-ID that the answer carried"},
+    };
+    struct str text = str_from_c(*name == '+' ? name + 1 : name);
+    char copy[32];
+    text = str_first(text, str_find(text, '}'));
+    const char *description = "Its id";
+    for (size_t i = 0; i < COUNT_OF(known); i++)
+        if (str_eq(text, str_from_c(known[i][0])))
+            description = known[i][1];
+    write_parameter(j, str_to_c(text, copy, sizeof copy), STR("path"), "string", description);
+    return text.p + text.n + 1;
+}
+
 static void write_parameters(struct json *j, const struct api_route *route)
 {
     json_key_array(j, "parameters");
-    if (strstr(route->path, "{serviceId}"))
-        write_parameter(j, "serviceId", STR("path"), "string", "Key of the service in the configuration");
-    if (strstr(route->path, "{+model}"))
-        write_parameter(j, "model", STR("path"), "string", "Id of the model; may hold slashes");
-    if (strstr(route->path, "{path}"))
-        write_parameter(j, "path", STR("path"), "string", "Path at the service; may hold slashes");
+    for (const char *c = strchr(route->path, '{'); c; c = strchr(c, '{'))
+        c = write_path_parameter(j, c + 1);
     for (int i = 0; i < API_QUERY_MAX && route->query[i].name; i++)
         write_parameter(j, route->query[i].name, STR("query"), route->query[i].type,
                         route->query[i].description);
@@ -131,7 +147,15 @@ static void write_operation(struct json *j, const struct api_route *route, enum 
     json_end(j);
 }
 
-/* HEAD goes without saying wherever GET is. */
+static bool path_is_repeated(const struct api_route *table, const struct api_route *route)
+{
+    for (const struct api_route *r = table; r < route; r++)
+        if (strcmp(r->path, route->path) == 0)
+            return true;
+    return false;
+}
+
+/* All rows from `route` on that have its path. HEAD goes without saying wherever GET is. */
 static void write_path(struct json *j, const struct api_route *route)
 {
     struct buf path = BUF(256); /* {+name} is {name} in OpenAPI, which has no word for "the rest" */
@@ -140,23 +164,31 @@ static void write_path(struct json *j, const struct api_route *route)
             buf_add_char(&path, *c);
     json_key_object(j, buf_c(&path));
     buf_free(&path);
-    for (int method = 0; method < METHOD_COUNT; method++) {
-        if (route->methods >> method & 1 && method != METHOD_HEAD)
-            write_operation(j, route, (enum method)method);
+    for (const struct api_route *r = route; r->path; r++) {
+        for (int method = 0; method < METHOD_COUNT && strcmp(r->path, route->path) == 0; method++)
+            if (r->methods >> method & 1 && method != METHOD_HEAD)
+                write_operation(j, r, (enum method)method);
     }
     json_end(j);
 }
 
-static void write_components(struct json *j)
+static void write_schemas(struct json *j, const struct openapi_schema *schemas, size_t count)
 {
-    size_t count;
-    const struct openapi_schema *schemas = openapi_schemas(&count);
-    json_key_object(j, "components");
-    json_key_object(j, "schemas");
     for (size_t i = 0; i < count; i++) {
         json_key(j, schemas[i].name);
         json_raw(j, str_from_c(schemas[i].text));
     }
+}
+
+static void write_components(struct json *j)
+{
+    size_t count, manage_count;
+    const struct openapi_schema *schemas = openapi_schemas(&count);
+    const struct openapi_schema *of_manage = manage_schemas(&manage_count);
+    json_key_object(j, "components");
+    json_key_object(j, "schemas");
+    write_schemas(j, schemas, count);
+    write_schemas(j, of_manage, manage_count);
     json_end(j);
     json_key(j, "securitySchemes");
     json_raw(j, STR("{\"ApiKey\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"X-API-Key\"},"
@@ -167,7 +199,8 @@ static void write_components(struct json *j)
 static void write_paths(struct json *j, const struct api_route *table)
 {
     for (const struct api_route *route = table; route->path; route++)
-        write_path(j, route);
+        if (!path_is_repeated(table, route))
+            write_path(j, route);
 }
 
 void openapi_write(struct buf *out, const struct api_route *const *tables, size_t table_count)

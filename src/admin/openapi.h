@@ -13,5 +13,6 @@ struct openapi_schema {
     const char *name, *text;
 };
 const struct openapi_schema *openapi_schemas(size_t *count);
+const struct openapi_schema *manage_schemas(size_t *count); /* of the management API */
 
 #endif

@@ -44,10 +44,12 @@ static json_t *operation(const char *path, const char *method)
 static void test_every_row_is_in_the_document(void **state)
 {
     for (const struct api_route *row = admin_routes; row->path; row++) {
-        bool is_get = row->methods >> METHOD_GET & 1;
-        json_t *op = operation(row->path, is_get ? "get" : "post");
+        static const char *const names[] = {"get", "head", "post", "put", "patch", "delete"};
+        int method = __builtin_ctz(row->methods);
+        json_t *op = operation(row->path, names[method]);
         assert_string_equal(json_string_value(json_object_get(op, "operationId")), row->operation);
         assert_non_null(row->handler);
+        assert_true(!row->inner == (row->access != ACCESS_ADMIN));
         assert_true(row->schema || row->media_type);
         assert_true(row->path[0] == '/');
     }
@@ -100,6 +102,24 @@ static void test_every_reference_resolves(void **state)
     check_references(document);
 }
 
+/* Rows with the same path make one path with several operations, each with the path's parameter. */
+static void test_a_path_of_several_rows(void **state)
+{
+    static const char *const methods[] = {"get", "patch", "delete"};
+    json_t *path = json_object_get(json_object_get(document, "paths"), "/admin/v1/clients/{id}");
+    assert_int_equal(json_object_size(path), COUNT_OF(methods));
+    for (size_t i = 0; i < COUNT_OF(methods); i++) {
+        json_t *parameters = json_object_get(operation("/admin/v1/clients/{id}", methods[i]), "parameters");
+        assert_int_equal(json_array_size(parameters), 1);
+        json_t *parameter = json_array_get(parameters, 0);
+        assert_string_equal(json_string_value(json_object_get(parameter, "name")), "id");
+        assert_true(json_is_true(json_object_get(parameter, "required")));
+    }
+    json_t *by_id = operation("/admin/v1/requests/{request_id}", "get");
+    json_t *parameter = json_array_get(json_object_get(by_id, "parameters"), 0);
+    assert_string_equal(json_string_value(json_object_get(parameter, "name")), "request_id");
+}
+
 static void test_health_needs_no_key(void **state)
 {
     json_t *open = json_object_get(operation("/ready", "get"), "security");
@@ -126,6 +146,7 @@ int main(void)
         cmocka_unit_test(test_the_way_through_takes_every_method),
         cmocka_unit_test(test_operation_ids_are_unique),
         cmocka_unit_test(test_every_reference_resolves),
+        cmocka_unit_test(test_a_path_of_several_rows),
         cmocka_unit_test(test_health_needs_no_key),
         cmocka_unit_test(test_query_parameters_are_listed),
     };

@@ -225,3 +225,25 @@ void json_key_array(struct json *j, const char *key)
     json_key(j, key);
     json_put_array(j);
 }
+
+bool json_text_is_shallow(struct str text, int levels)
+{
+    int depth = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (quoted) {
+            if (c == '\\')
+                i++;
+            quoted = c != '"';
+        } else if (c == '"') {
+            quoted = true;
+        } else if (c == '{' || c == '[') {
+            if (++depth > levels)
+                return false;
+        } else if (c == '}' || c == ']') {
+            depth--;
+        }
+    }
+    return true;
+}

@@ -53,4 +53,8 @@ void json_key_array(struct json *j, const char *key);
 /* Only the escaping, without quotes. */
 void json_escape(struct buf *out, struct str s);
 
+/* Whether a JSON text nests at most `levels` deep: asked before a parser that recurses sees it, on the small
+   stack of a task. What is no JSON at all may pass. */
+bool json_text_is_shallow(struct str text, int levels);
+
 #endif

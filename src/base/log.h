@@ -20,9 +20,14 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR, LOG_ALWAYS };
 struct log_line {
     struct buf text;
     struct json json; /* add fields with json_key_… */
+    /* For the tap: */
+    enum log_level level;
+    const char *event_type;
+    struct buf json_head; /* of a line that is text for people: its JSON up to the fields */
+    size_t fields_at;     /* where the fields begin in `text` */
 };
 
-extern enum log_level log_threshold; /* read by log_enabled only */
+extern enum log_level log_threshold; /* read by log_enabled only: the lower of the log's and the tap's */
 
 static inline bool log_enabled(enum log_level level)
 {
@@ -45,6 +50,11 @@ const char *log_level_name(enum log_level level);
    standard output at once. `line` ends in '\n'. */
 typedef void log_sink(struct str line);
 void log_set_sink(log_sink *sink);
+/* A second reader: every line from INFO on, always as JSON with its '\n', whatever level and format the log
+   itself has. Called on the thread that logs; must not log. `event_type` is a constant. NULL: nobody listens,
+   and then a tap costs nothing; a call that has begun may still be under way. */
+typedef void log_tap(enum log_level level, const char *event_type, struct str line);
+void log_set_tap(log_tap *tap);
 /* Text instead of JSON: "12:00:01 INFO service_ready Service ready: x service_id=x". */
 void log_set_text(bool text);
 

@@ -40,6 +40,78 @@ bool num_parse_double(struct str s, double *value)
     return end != text && *end == '\0' && *value - *value == 0;
 }
 
+enum { DECIMAL_LENGTH_MAX = 63, EXPONENT_MAX = 9999 };
+
+/* The digits without point and leading zeros, and where the point is: 0.digits * 10^point. */
+struct decimal {
+    char digits[DECIMAL_LENGTH_MAX];
+    int count, point;
+};
+
+static bool exponent_parse(struct str s, int *exponent)
+{
+    int64_t value;
+    bool plus = s.n && s.p[0] == '+';
+    if (plus && s.n > 1 && s.p[1] == '-')
+        return false;
+    if (!num_parse_i64(plus ? str_from(s, 1) : s, &value) || value < -EXPONENT_MAX || value > EXPONENT_MAX)
+        return false;
+    *exponent = (int)value;
+    return true;
+}
+
+static bool decimal_split(struct str s, struct decimal *d)
+{
+    int seen = 0, exponent = 0;
+    bool point = false;
+    size_t i = 0;
+    *d = (struct decimal){0};
+    for (; i < s.n && char_lower(s.p[i]) != 'e'; i++) {
+        char c = s.p[i];
+        if (c == '.' && !point) {
+            point = true;
+            continue;
+        }
+        if (c < '0' || c > '9')
+            return false;
+        seen++;
+        if (c != '0' || d->count)
+            d->digits[d->count++] = c;
+        else if (point)
+            d->point--;
+        if (!point && d->count)
+            d->point++;
+    }
+    if (i < s.n && !exponent_parse(str_from(s, i + 1), &exponent))
+        return false;
+    d->point += exponent;
+    return seen > 0;
+}
+
+bool num_parse_decimal(struct str s, int places, int64_t *value, bool *exact)
+{
+    struct decimal d;
+    uint64_t magnitude = 0;
+    bool negative = s.n && s.p[0] == '-', whole = true;
+    s = negative || (s.n && s.p[0] == '+') ? str_from(s, 1) : s;
+    if (s.n > DECIMAL_LENGTH_MAX || !decimal_split(s, &d))
+        return false;
+    int kept = d.count ? d.point + places : 0; /* digits before the new point */
+    if (kept > 19)
+        return false;
+    for (int i = 0; i < kept; i++)
+        magnitude = magnitude * 10 + (i < d.count ? (uint64_t)(d.digits[i] - '0') : 0);
+    for (int i = MAX(kept, 0); i < d.count; i++)
+        whole &= d.digits[i] == '0';
+    magnitude += kept >= 0 && kept < d.count && d.digits[kept] >= '5';
+    if (magnitude > INT64_MAX)
+        return false;
+    *value = negative ? -(int64_t)magnitude : (int64_t)magnitude;
+    if (exact)
+        *exact = whole;
+    return true;
+}
+
 struct unit {
     struct str name;
     double factor;

@@ -14,6 +14,10 @@ bool num_parse_duration_ms(struct str s, uint64_t unit_ms, uint64_t *ms);
 bool num_parse_size(struct str s, uint64_t *bytes);
 /* Decimal number as a double, without locale: digits, '.', exponent. */
 bool num_parse_double(struct str s, double *value);
+/* Decimal number times 10^places, exactly, without a double in between: "0.1" with 12 places is 100000000000.
+   A sign, '.' and an exponent are taken. What lies below one is rounded half up in magnitude; `exact` (may be
+   NULL) says whether nothing did. False also on overflow. */
+bool num_parse_decimal(struct str s, int places, int64_t *value, bool *exact);
 int num_hex_digit(char c); /* 0..15, or -1 */
 /* Lower-case hexadecimal; dst takes 2*n characters, no NUL. */
 void num_to_hex(const uint8_t *bytes, size_t n, char *dst);

@@ -173,5 +173,6 @@ void config_check(struct decoder *d, const struct node *root, struct config *c)
     services_index(d, root, c);
     default_service_check(d, root, c);
     providers_check(d, root, c);
+    books_check(d, root, c);
     public_check(d, root, c);
 }

@@ -19,8 +19,20 @@ void service_missing(struct decoder *d, const struct node *at, const char *key, 
                      struct str id);
 /* struct service_config: derived values (URLs, orchestrator, disabled, fingerprints) and rules. */
 void service_finish(struct decoder *d, const struct node *n, void *value);
-/* The whole: the maps of services, unique hosts, the default service, the providers, keys for public
- * listeners. */
+/* struct strategy_config and its parts, struct client_config, struct price_config and its section, struct
+ * storage_config: derived values and rules. check_books.c. */
+void allowed_finish(struct decoder *d, const struct node *n, void *value);
+void routellm_finish(struct decoder *d, const struct node *n, void *value);
+void auto_finish(struct decoder *d, const struct node *n, void *value);
+void strategy_finish(struct decoder *d, const struct node *n, void *value);
+void client_finish(struct decoder *d, const struct node *n, void *value);
+void price_finish(struct decoder *d, const struct node *n, void *value);
+void pricing_finish(struct decoder *d, const struct node *n, void *value);
+void storage_finish(struct decoder *d, const struct node *n, void *value);
+/* Of all strategies and clients together: unique ids and keys, and what they name exists. */
+void books_check(struct decoder *d, const struct node *root, const struct config *c);
+/* The whole: the maps of services, unique hosts, the default service, the providers, the books, keys
+ * for public listeners. */
 void config_check(struct decoder *d, const struct node *root, struct config *c);
 
 #endif

@@ -89,6 +89,7 @@ struct wake_ignore {
 struct tls_options {
     struct str ca; /* PEM file, absolute; empty = the system's */
     bool insecure_skip_verify;
+    bool allow_unclean_close; /* an answer that ends with the connection is whole without TLS's good-bye */
 };
 
 struct service_config {

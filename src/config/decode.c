@@ -152,7 +152,7 @@ static void items_decode(struct decoder *d, const struct field *f, const struct 
     }
     if (base && t->size && !(values = decode_alloc(d, n->count * t->size + 1)))
         return;
-    if (t->item_id)
+    if (t->item_id && !t->ids_decoded)
         items_check_names(d, f, n);
     for (size_t i = 0; i < n->count; i++) {
         if (node_is_ellipsis(named ? n->keys[i] : n->items[i]))

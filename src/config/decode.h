@@ -28,6 +28,7 @@ struct decoder {
     struct buf process;         /* canonical text of what needs a restart of the process */
     const char *later[32];      /* features already reported as not active */
     size_t later_count;
+    bool from_api;  /* JSON of the management API or the store: no keys; an id may be given later */
     char path[512]; /* of the value being decoded */
     size_t path_length;
 };
@@ -65,6 +66,14 @@ struct str decode_keep(struct decoder *d, struct str text);
    takes it (NULL: only checks). Without a node it takes the default. */
 void decode_value(struct decoder *d, const struct field *f, const struct node *parent, const struct node *n,
                   char *base);
+/* Types the value under `key` once more without a word: for what has no place in a struct, in finish
+   functions. False when it is not given or wrong. Not for texts. */
+bool decode_peek(struct decoder *d, const struct table *t, const char *key, const struct node *n,
+                 union scalar *value);
+/* FIELD_MODELS, FIELD_LIMIT, FIELD_PRICES: decode_books.c. `value` is the struct that holds the field. */
+void decode_models(struct decoder *d, const struct field *f, const struct node *n, void *value);
+void decode_limit(struct decoder *d, const struct field *f, const struct node *n, void *value);
+void decode_prices(struct decoder *d, const struct field *f, const struct node *n, void *value);
 /* FIELD_KEYS: keys.c. */
 void decode_keys(struct decoder *d, const struct field *f, const struct node *n, void *value);
 

@@ -149,6 +149,8 @@ static void scalar_fallback(struct decoder *d, const struct field *f, char *base
     union scalar value = {0};
     if (f->fallback)
         REQUIRE(scalar_parse(f, str_from_c(f->fallback), &value, expected, sizeof expected));
+    else if (f->kind == FIELD_MONEY)
+        value.whole = -1;
     scalar_keep(d, f, NULL, &value, base);
 }
 
@@ -174,12 +176,42 @@ static void scalar_decode(struct decoder *d, const struct field *f, const struct
     scalar_fallback(d, f, base);
 }
 
+bool decode_peek(struct decoder *d, const struct table *t, const char *key, const struct node *n,
+                 union scalar *value)
+{
+    char expected[200];
+    struct buf text CLEANUP(buf_free) = BUF(EXPAND_BYTES_MAX + 1024);
+    struct expansion e = {.variables = d->variables};
+    const struct node *child = node_get(n, str_from_c(key));
+    if (node_is_null(child) || child->kind != NODE_SCALAR)
+        return false;
+    if (child->literal)
+        buf_add_str(&text, child->text);
+    else if (text_expand(&e, child->text, &text) != EXPAND_OK)
+        return false;
+    return scalar_parse(table_field(t, str_from_c(key)), buf_str(&text), value, expected, sizeof expected);
+}
+
 /* ---- lists of texts ------------------------------------------------------------------------------------ */
+
+/* Two lists that mean the same, one behind the other. */
+static void texts_join(struct decoder *d, const struct strs *earlier, struct strs *list)
+{
+    size_t count = earlier->count + list->count;
+    struct str *items = decode_alloc(d, count * sizeof *items + 1);
+    if (!items)
+        return;
+    for (size_t i = 0; i < count; i++)
+        items[i] = i < earlier->count ? earlier->items[i] : list->items[i - earlier->count];
+    *list = (struct strs){items, count};
+}
 
 static void texts_keep(struct decoder *d, const struct field *f, struct strs list, char *base)
 {
     for (size_t i = 0; i < list.count; i++)
         decode_record(d, f, list.items[i]);
+    if (base && f->flags & F_JOIN)
+        texts_join(d, (const struct strs *)(base + f->at), &list);
     if (base)
         memcpy(base + f->at, &list, sizeof list);
 }
@@ -273,33 +305,6 @@ static void pairs_decode(struct decoder *d, const struct field *f, const struct 
     }
 }
 
-static void model_check(struct decoder *d, const struct field *f, const struct node *n)
-{
-    struct str text;
-    if (n->kind == NODE_LIST && n->count == 2 && n->items[0]->kind == NODE_SCALAR &&
-        n->items[1]->kind == NODE_SCALAR)
-        return;
-    if (n->kind != NODE_SCALAR)
-        decode_report(d, SEVERITY_ERROR, n, NULL, "expected [provider, model] or \"provider/model\"");
-    else if (!node_is_ellipsis(n) && decode_text(d, f, n, &text, NULL) && str_find(text, '/') == text.n)
-        decode_report(d, SEVERITY_ERROR, n, NULL, "expected [provider, model] or \"provider/model\"");
-}
-
-static void models_decode(struct decoder *d, const struct field *f, const struct node *n)
-{
-    if (node_is_null(n))
-        return;
-    if (n->kind != NODE_LIST) {
-        decode_report(d, SEVERITY_ERROR, n, NULL, "expected a list of [provider, model] pairs");
-        return;
-    }
-    for (size_t i = 0; i < n->count; i++) {
-        size_t mark = decode_enter_index(d, i);
-        model_check(d, f, n->items[i]);
-        decode_leave(d, mark);
-    }
-}
-
 /* Anything: only its references are looked at, and it counts in the fingerprint. */
 static void any_decode(struct decoder *d, const struct field *f, const struct node *n)
 {
@@ -327,7 +332,13 @@ void decode_value(struct decoder *d, const struct field *f, const struct node *p
         pairs_decode(d, f, n, base);
         break;
     case FIELD_MODELS:
-        models_decode(d, f, n);
+        decode_models(d, f, n, base);
+        break;
+    case FIELD_LIMIT:
+        decode_limit(d, f, n, base);
+        break;
+    case FIELD_PRICES:
+        decode_prices(d, f, n, base);
         break;
     case FIELD_KEYS:
         decode_keys(d, f, n, base);

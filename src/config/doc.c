@@ -77,6 +77,9 @@ static void write_type(struct buf *out, const struct field *f)
         [FIELD_COMMAND] = "list of texts, or text",
         [FIELD_PAIRS] = "map of texts",
         [FIELD_MODELS] = "list of [provider, model]",
+        [FIELD_MONEY] = "US dollars",
+        [FIELD_LIMIT] = "number",
+        [FIELD_PRICES] = "map of providers to maps of models to",
         [FIELD_TABLE] = "map:",
         [FIELD_ITEMS] = "list of maps:",
         [FIELD_NAMED] = "map of names to maps:",
@@ -92,7 +95,7 @@ static void write_type(struct buf *out, const struct field *f)
     else
         buf_add_c(out, names[f->kind]);
     if (f->kind == FIELD_COUNT || f->kind == FIELD_WHOLE || f->kind == FIELD_NUMBER ||
-        f->kind == FIELD_SIZE || f->kind == FIELD_DURATION || f->kind == FIELD_RATE)
+        f->kind == FIELD_LIMIT || f->kind == FIELD_SIZE || f->kind == FIELD_DURATION || f->kind == FIELD_RATE)
         write_range(out, f);
 }
 

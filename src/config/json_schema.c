@@ -81,6 +81,17 @@ static void write_container(struct json *j, const struct field *f)
     json_end(j);
 }
 
+static void write_prices(struct json *j, const struct field *f)
+{
+    write_types(j, map);
+    json_key_object(j, "additionalProperties");
+    write_types(j, map);
+    json_key_object(j, "additionalProperties");
+    write_map_or(j, f->table, "type", "null");
+    json_end(j);
+    json_end(j);
+}
+
 static void write_kind(struct json *j, const struct field *f)
 {
     switch (f->kind) {
@@ -97,6 +108,8 @@ static void write_kind(struct json *j, const struct field *f)
         write_number(j, f, "integer");
         break;
     case FIELD_NUMBER:
+    case FIELD_MONEY:
+    case FIELD_LIMIT:
     case FIELD_DURATION:
     case FIELD_SIZE:
     case FIELD_RATE:
@@ -108,6 +121,9 @@ static void write_kind(struct json *j, const struct field *f)
         break;
     case FIELD_TABLE:
         write_map_or(j, f->table, "type", "null");
+        break;
+    case FIELD_PRICES:
+        write_prices(j, f);
         break;
     case FIELD_TEXTS:
     case FIELD_COMMAND:

@@ -84,6 +84,12 @@ void decode_keys(struct decoder *d, const struct field *f, const struct node *n,
     size_t total = is_list ? n->count : 1, count = 0;
     if (node_is_null(n))
         return;
+    if (d->from_api) {
+        decode_report(d, SEVERITY_ERROR, n, NULL,
+                      "a key cannot be given here: the gateway makes it and shows it once; only a "
+                      "configuration file may bring its own");
+        return;
+    }
     struct api_key *keys = decode_alloc(d, total * sizeof *keys + 1);
     for (size_t i = 0; keys && i < total; i++) {
         size_t mark = is_list ? decode_enter_index(d, i) : d->path_length;

@@ -202,7 +202,7 @@ static void test_wrong_values(void **state)
     refuses("timeouts: {request: never}", "timeouts.request", "a time");
     refuses("routing: {strategy: random}", "routing.strategy", "round_robin, weighted");
     refuses("strategies: [{name: s, rate_limits: [{limit_type: requests, value: 0, time_window: hour}]}]",
-            "strategies[0].rate_limits[0].value", "a number");
+            "strategies[0].rate_limits[0].value", "a whole number, at least 1");
     refuses("strategies: [{name: s, auto_config: {prioritized_models: [gpt]}}]",
             "strategies[0].auto_config.prioritized_models[0]", "[provider, model]");
 }

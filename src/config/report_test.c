@@ -119,7 +119,8 @@ static void test_tables_are_complete(void **state)
             assert_ptr_equal(table_field(t, str_from_c(f->name)), f); /* no name twice */
             assert_true(f->kind != FIELD_WORD || f->words);
             assert_true(f->kind != FIELD_DURATION || f->unit);
-            assert_int_equal(f->kind == FIELD_TABLE || f->kind == FIELD_ITEMS || f->kind == FIELD_NAMED,
+            assert_int_equal(f->kind == FIELD_TABLE || f->kind == FIELD_ITEMS || f->kind == FIELD_NAMED ||
+                                 f->kind == FIELD_PRICES,
                              !!f->table);
             assert_int_equal(f->doc[strlen(f->doc) - 1], '.'); /* a sentence */
         }

@@ -57,6 +57,13 @@ static bool whole_parse(struct str text, int64_t *value)
     return (double)*value == number;
 }
 
+/* What is not nothing must not become nothing by rounding. */
+static bool money_parse(struct str text, int places, int64_t *value)
+{
+    bool exact;
+    return num_parse_decimal(text, places, value, &exact) && (exact || *value != 0);
+}
+
 static bool word_parse(const struct field *f, struct str text, int *word)
 {
     for (int i = 0; f->words[i]; i++) {
@@ -108,6 +115,9 @@ static bool number_parse(const struct field *f, struct str text, union scalar *v
     case FIELD_NUMBER:
         *what = "a number";
         return num_parse_double(text, &value->number) && in_range(f, value->number);
+    case FIELD_MONEY:
+        *what = "an amount in US dollars, at least 0";
+        return money_parse(text, (int)f->unit, &value->whole) && value->whole >= 0;
     case FIELD_DURATION:
         *what = f->unit == 1 ? "a time (milliseconds, or 30s, 5m, 2h)" : "a time (seconds, or 250ms, 5m, 2h)";
         return num_parse_duration_ms(text, f->unit, &value->count) &&
@@ -164,6 +174,7 @@ void scalar_print(const struct field *f, const union scalar *value, struct buf *
         buf_addf(out, "%d", value->word);
         break;
     case FIELD_WHOLE:
+    case FIELD_MONEY:
         buf_addf(out, "%lld", (long long)value->whole);
         break;
     case FIELD_NUMBER:

@@ -14,7 +14,7 @@ enum field_kind {
     FIELD_URL,      /* struct str as written at `at`, struct url at `url_at` (empty while it holds ${PORT}) */
     FIELD_BOOL,     /* bool */
     FIELD_COUNT,    /* uint64_t, whole number */
-    FIELD_WHOLE,    /* int64_t, may be negative; only in tables without a struct so far */
+    FIELD_WHOLE,    /* int64_t, may be negative */
     FIELD_NUMBER,   /* double */
     FIELD_DURATION, /* uint64_t milliseconds; a bare number counts `unit` milliseconds each */
     FIELD_SIZE,     /* uint64_t bytes */
@@ -24,12 +24,15 @@ enum field_kind {
     FIELD_TEXTS,    /* struct strs; one text alone is a list of one */
     FIELD_COMMAND,  /* struct strs: a list, or a string that is split into words (whole with `shell: true`) */
     FIELD_PAIRS,    /* env_pair pointer at `at`, size_t count at `count_at`: a map of texts */
-    FIELD_MODELS,   /* [provider, model] pairs or "provider/model" texts; checked only */
-    FIELD_TABLE,    /* a map described by `table`, its struct at `at` */
-    FIELD_ITEMS,    /* a list of such maps: pointer at `at`, size_t count at `count_at` */
-    FIELD_NAMED,    /* a map from names to such maps: likewise; the name goes where `table->id_at` says */
-    FIELD_KEYS,     /* API keys: api_key pointer at `at`, count at `count_at` */
-    FIELD_ANY,      /* anything: interpolated, not looked at */
+    FIELD_MODELS,   /* struct model_names: [provider, model] pairs or "provider/model" texts */
+    FIELD_MONEY,    /* int64_t pico-dollars, written in dollars of `unit` decimal places; -1: not given */
+    FIELD_LIMIT,  /* the value of struct rate_limit_config, whose limit_type stands before it in the table */
+    FIELD_PRICES, /* a map of providers to maps of models to `table`: added to struct pricing_config */
+    FIELD_TABLE,  /* a map described by `table`, its struct at `at` */
+    FIELD_ITEMS,  /* a list of such maps: pointer at `at`, size_t count at `count_at` */
+    FIELD_NAMED,  /* a map from names to such maps: likewise; the name goes where `table->id_at` says */
+    FIELD_KEYS,   /* API keys: api_key pointer at `at`, count at `count_at` */
+    FIELD_ANY,    /* anything: interpolated, not looked at */
 };
 
 enum reload { RELOAD_LIVE, RELOAD_SERVICE, RELOAD_PROCESS };
@@ -40,7 +43,8 @@ enum {
     F_SECRET = 1 << 2,    /* never shown */
     F_REQUIRED = 1 << 3,
     F_QUERY = 1 << 5,   /* a URL that is asked for itself: it may have a query */
-    F_UNBOUND = 1 << 4, /* the table has a struct, this field has no place in it yet */
+    F_UNBOUND = 1 << 4, /* the table has a struct, this field has no place in it (yet) */
+    F_JOIN = 1 << 6,    /* FIELD_TEXTS, FIELD_MODELS: behind what another field put in the same place */
 };
 
 struct table;
@@ -51,9 +55,9 @@ struct field {
     size_t at, url_at, count_at; /* offsets in the table's struct */
     const char *fallback;        /* the default, as one would write it; NULL: empty, zero, false, none */
     double min, max;             /* of numbers, as written; max 0: no upper limit. Also of text lengths */
-    uint64_t unit;               /* FIELD_DURATION */
+    uint64_t unit;               /* FIELD_DURATION, FIELD_MONEY */
     const char *const *words;    /* FIELD_WORD, NULL-terminated */
-    const struct table *table;   /* FIELD_TABLE, FIELD_ITEMS, FIELD_NAMED */
+    const struct table *table;   /* FIELD_TABLE, FIELD_ITEMS, FIELD_NAMED, FIELD_PRICES */
     unsigned flags;
     enum reload reload;
     const char *later; /* the feature that is not active yet; NULL: in use */
@@ -73,6 +77,7 @@ struct table {
     size_t id_at;        /* FIELD_NAMED: struct str that takes the name */
     const char *unit;    /* "service": what an unset variable below it disables; NULL: its parent's */
     const char *item_id; /* FIELD_ITEMS: the field that must differ between items */
+    bool ids_decoded;    /* they are compared at the end of the load, as they are decoded */
     const char *unnamed; /* FIELD_ITEMS: items without a name are called so and by their index */
     bool open;           /* other keys are taken as they are */
     bool is_service;     /* its fields are collected into the fingerprints of struct service_config */
@@ -84,7 +89,8 @@ struct table {
 extern const struct table schema_root; /* the whole file: struct config */
 extern const struct table schema_server, schema_auth, schema_service, schema_monitoring;
 extern const struct table schema_provider, schema_routing, schema_timeouts, schema_queue;
-extern const struct table schema_strategy, schema_client, schema_storage;
+extern const struct table schema_strategy, schema_allowed, schema_auto, schema_routellm;
+extern const struct table schema_client, schema_pricing, schema_storage;
 
 #define TABLE_FIELDS(array) .fields = (array), .count = COUNT_OF(array)
 

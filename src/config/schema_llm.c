@@ -27,9 +27,8 @@ static const struct field tls_fields[] = {
      .doc = "Take any certificate."},
     {.name = "allow_unclean_close",
      .kind = FIELD_BOOL,
+     .at = TLS(allow_unclean_close),
      .fallback = "false",
-     .flags = F_UNBOUND,
-     .later = "answers over TLS without its good-bye",
      .doc = "Take an answer as whole when the connection ends without TLS's own good-bye."},
 };
 

@@ -40,26 +40,6 @@ const struct table schema_monitoring = {
     .finish = monitoring_finish,
 };
 
-static const char *const on_store_failure[] = {"serve", "reject", NULL};
-
-static const struct field storage_fields[] = {
-    {.name = "path",
-     .kind = FIELD_PATH,
-     .doc = "The database of accounts; `$XDG_STATE_HOME/hestia/hestia.db` when not given."},
-    {.name = "on_store_failure",
-     .kind = FIELD_WORD,
-     .words = on_store_failure,
-     .fallback = "serve",
-     .doc = "When accounts cannot be written: go on serving, or refuse."},
-};
-
-const struct table schema_storage = {
-    .name = "storage",
-    .title = "storage",
-    .doc = "Where accounts are kept.",
-    TABLE_FIELDS(storage_fields),
-};
-
 #define LATER_SEMAPHORE .later = "starting services through Semaphore"
 
 static const struct field root_fields[] = {
@@ -111,15 +91,15 @@ static const struct field root_fields[] = {
      .doc = "How many LLM requests run at once, and how long others wait."},
     {.name = "strategies",
      .kind = FIELD_ITEMS,
+     .at = AT(strategies),
+     .count_at = AT(strategy_count),
      .table = &schema_strategy,
-     .flags = F_UNBOUND,
-     .later = "strategies",
      .doc = "Named recipes: allowed models, order, rules, limits."},
     {.name = "clients",
      .kind = FIELD_ITEMS,
+     .at = AT(clients),
+     .count_at = AT(client_count),
      .table = &schema_client,
-     .flags = F_UNBOUND,
-     .later = "clients",
      .doc = "Holders of API keys for the LLM routes."},
     {.name = "machines",
      .kind = FIELD_ANY,
@@ -128,15 +108,14 @@ static const struct field root_fields[] = {
      .doc = "Where services run, and what they share there."},
     {.name = "cache", .kind = FIELD_ANY, .flags = F_UNBOUND, .later = "cache", .doc = "Keeping answers."},
     {.name = "pricing",
-     .kind = FIELD_ANY,
-     .flags = F_UNBOUND,
-     .later = "pricing",
+     .kind = FIELD_TABLE,
+     .at = AT(pricing),
+     .table = &schema_pricing,
      .doc = "Prices of models that differ from the built-in ones."},
     {.name = "storage",
      .kind = FIELD_TABLE,
+     .at = AT(storage),
      .table = &schema_storage,
-     .flags = F_UNBOUND,
-     .later = "storage",
      .doc = "Where accounts are kept."},
     {.name = "plugins",
      .kind = FIELD_ANY,
@@ -146,7 +125,7 @@ static const struct field root_fields[] = {
     {.name = "use_case_mapping",
      .kind = FIELD_ANY,
      .flags = F_UNBOUND,
-     .later = "strategies",
+     .later = "use cases of strategies",
      .doc = "Use case → names of strategies that suit it."},
     {.name = "semaphore_base_url",
      .kind = FIELD_URL,

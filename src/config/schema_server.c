@@ -266,7 +266,6 @@ static const struct field auth_fields[] = {
     {.name = "anonymous",
      .kind = FIELD_TEXT,
      .at = AUTH(anonymous),
-     .later = "strategies",
      .doc = "Id of the strategy for LLM requests without a key."},
 };
 

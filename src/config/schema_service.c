@@ -70,6 +70,11 @@ static const struct field tls_fields[] = {
      .at = TLS(insecure_skip_verify),
      .fallback = "false",
      .doc = "Take any certificate: only for tests."},
+    {.name = "allow_unclean_close",
+     .kind = FIELD_BOOL,
+     .at = TLS(allow_unclean_close),
+     .fallback = "false",
+     .doc = "Take an answer as whole when the connection ends without TLS's own good-bye."},
 };
 
 const struct table schema_service_tls = {

@@ -1,8 +1,14 @@
 /*
- * Field tables of strategies, in both dialects (LlamaFarm: components, chains, rules; LocalRouter: allowed
- * models, auto-routing, rate limits), and of clients. Checked, not active yet.
+ * Field tables of strategies, in both dialects (LlamaFarm: components, chains, rules, checked and not active
+ * yet; LocalRouter: allowed models, auto-routing, rate limits). They also read the management API's JSON; the
+ * rules are in check_books.c.
  */
-#include "config/decode.h"
+#include "config/check.h"
+
+#define STRATEGY(member) offsetof(struct strategy_config, member)
+#define ALLOWED(member) (STRATEGY(allowed.member) - STRATEGY(allowed))
+#define AUTO(member) (STRATEGY(auto_config.member) - STRATEGY(auto_config))
+#define LIMIT(member) offsetof(struct rate_limit_config, member)
 
 static const char *const priorities[] = {"low", "normal", "high", "critical", NULL};
 static const char *const levels[] = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", NULL};
@@ -178,22 +184,42 @@ static const struct table schema_constraints = {
 /* ---- LocalRouter --------------------------------------------------------------------------------------- */
 
 static const struct field allowed_fields[] = {
-    {.name = "selected_all", .kind = FIELD_BOOL, .doc = "Every model, future ones too."},
-    {.name = "all_provider_models", .kind = FIELD_TEXTS, .doc = "Providers of which every model is allowed."},
-    {.name = "individual_models", .kind = FIELD_MODELS, .doc = "[provider, model] pairs."},
-    {.name = "selected_providers", .kind = FIELD_TEXTS, .doc = "As all_provider_models."},
-    {.name = "selected_models", .kind = FIELD_MODELS, .doc = "As individual_models."},
+    {.name = "selected_all",
+     .kind = FIELD_BOOL,
+     .at = ALLOWED(selected_all),
+     .doc = "Every model, future ones too; the lists are not looked at then."},
+    {.name = "all_provider_models",
+     .kind = FIELD_TEXTS,
+     .at = ALLOWED(providers),
+     .doc = "Providers of which every model is allowed, future ones too."},
+    {.name = "individual_models",
+     .kind = FIELD_MODELS,
+     .at = ALLOWED(models),
+     .doc = "[provider, model] pairs, or `provider/model`."},
+    {.name = "selected_providers",
+     .kind = FIELD_TEXTS,
+     .at = ALLOWED(providers),
+     .flags = F_JOIN,
+     .doc = "As all_provider_models."},
+    {.name = "selected_models",
+     .kind = FIELD_MODELS,
+     .at = ALLOWED(models),
+     .flags = F_JOIN,
+     .doc = "As individual_models."},
 };
 
-static const struct table schema_allowed = {
+const struct table schema_allowed = {
     .name = "allowed_models",
     .title = "strategies[].allowed_models",
-    .doc = "What clients of the strategy may use.",
+    .doc = "What clients of the strategy may use; upper and lower case are the same. Not given: every model. "
+           "Given without `selected_all`: only what is listed, so nothing when nothing is listed.",
     TABLE_FIELDS(allowed_fields),
+    .size = sizeof(((struct strategy_config *)0)->allowed),
+    .finish = allowed_finish,
 };
 
 static const struct field routellm_fields[] = {
-    {.name = "enabled", .kind = FIELD_BOOL, .doc = "Let a classifier choose."},
+    {.name = "enabled", .kind = FIELD_BOOL, .doc = "Let a classifier choose; not active yet."},
     {.name = "threshold",
      .kind = FIELD_NUMBER,
      .fallback = "0.3",
@@ -203,123 +229,164 @@ static const struct field routellm_fields[] = {
     {.name = "weak_models", .kind = FIELD_MODELS, .doc = "For the others."},
 };
 
-static const struct table schema_routellm = {
+const struct table schema_routellm = {
     .name = "routellm_config",
     .title = "strategies[].auto_config.routellm_config",
-    .doc = "Choosing by difficulty.",
+    .doc = "Choosing by difficulty: checked and accepted, not active yet.",
     TABLE_FIELDS(routellm_fields),
+    .finish = routellm_finish,
 };
 
 static const struct field auto_fields[] = {
-    {.name = "enabled", .kind = FIELD_BOOL, .doc = "Offer `localrouter/auto`."},
-    {.name = "permission", .kind = FIELD_WORD, .words = permissions, .doc = "Newer form of `enabled`."},
-    {.name = "model_name", .kind = FIELD_TEXT, .fallback = "auto", .doc = "Name after `localrouter/`."},
-    {.name = "prioritized_models", .kind = FIELD_MODELS, .doc = "Tried in this order."},
-    {.name = "available_models", .kind = FIELD_MODELS, .doc = "Known, not tried."},
+    {.name = "enabled", .kind = FIELD_BOOL, .at = AUTO(enabled), .doc = "Offer `localrouter/auto`."},
+    {.name = "permission",
+     .kind = FIELD_WORD,
+     .words = permissions,
+     .flags = F_UNBOUND,
+     .doc = "Newer form of `enabled`: `allow` is true; nobody can be asked, so `ask` is `off`."},
+    {.name = "model_name",
+     .kind = FIELD_TEXT,
+     .at = AUTO(model_name),
+     .fallback = "auto",
+     .min = 1,
+     .doc = "Name after `localrouter/`."},
+    {.name = "prioritized_models",
+     .kind = FIELD_MODELS,
+     .at = AUTO(prioritized),
+     .doc = "Tried in this order, as far as they are allowed."},
+    {.name = "available_models",
+     .kind = FIELD_MODELS,
+     .at = AUTO(available),
+     .doc = "Known, not tried; none of the prioritized ones."},
     {.name = "routellm_config",
      .kind = FIELD_TABLE,
      .table = &schema_routellm,
+     .flags = F_UNBOUND,
      .doc = "Choosing by difficulty."},
 };
 
-static const struct table schema_auto = {
+const struct table schema_auto = {
     .name = "auto_config",
     .title = "strategies[].auto_config",
     .doc = "The virtual model that tries several.",
     TABLE_FIELDS(auto_fields),
+    .size = sizeof(((struct strategy_config *)0)->auto_config),
+    .finish = auto_finish,
 };
 
 static const struct field limit_fields[] = {
     {.name = "limit_type",
      .kind = FIELD_WORD,
      .words = limit_types,
+     .at = LIMIT(kind),
      .flags = F_REQUIRED,
      .doc = "What is counted; cost in US dollars."},
     {.name = "value",
-     .kind = FIELD_NUMBER,
+     .kind = FIELD_LIMIT,
+     .at = LIMIT(value),
      .flags = F_REQUIRED,
      .min = 1e-12,
-     .doc = "Most within the window."},
+     .doc = "Most within the window: a whole number of requests or tokens, or US dollars (`0.5`)."},
     {.name = "time_window",
      .kind = FIELD_WORD,
      .words = windows,
+     .at = LIMIT(window),
      .flags = F_REQUIRED,
      .doc = "The last minute, hour or day."},
-    {.name = "enabled", .kind = FIELD_BOOL, .fallback = "true", .doc = "Off without being deleted."},
+    {.name = "enabled",
+     .kind = FIELD_BOOL,
+     .at = LIMIT(enabled),
+     .fallback = "true",
+     .doc = "Off without being deleted."},
 };
 
 static const struct table schema_limit = {
     .name = "rate_limit",
     .title = "strategies[].rate_limits[]",
-    .doc = "All of them hold at once.",
+    .doc = "All of them hold at once; one of each type and window.",
     TABLE_FIELDS(limit_fields),
+    .size = sizeof(struct rate_limit_config),
 };
 
+#define LATER(feature) .flags = F_UNBOUND, .later = feature " of strategies"
+
 static const struct field strategy_fields[] = {
-    {.name = "id", .kind = FIELD_TEXT, .doc = "Unique; `default` always exists."},
-    {.name = "name", .kind = FIELD_TEXT, .doc = "For people; unique where there is no id."},
-    {.name = "description", .kind = FIELD_TEXT, .doc = "For people."},
-    {.name = "parent", .kind = FIELD_TEXT, .doc = "Id of the client that owns it."},
+    {.name = "id",
+     .kind = FIELD_TEXT,
+     .at = STRATEGY(id),
+     .min = 1,
+     .doc = "Unique; the name when not given. `default` always exists, also when no file has it."},
+    {.name = "name",
+     .kind = FIELD_TEXT,
+     .at = STRATEGY(name),
+     .min = 1,
+     .doc = "For people; the id when not given."},
+    {.name = "description", .kind = FIELD_TEXT, .flags = F_UNBOUND, .doc = "For people."},
+    {.name = "parent",
+     .kind = FIELD_TEXT,
+     .at = STRATEGY(parent),
+     .doc = "Id of the client that owns it; none = shared."},
     {.name = "allowed_models",
      .kind = FIELD_TABLE,
+     .at = STRATEGY(allowed),
      .table = &schema_allowed,
      .doc = "What clients of it may use."},
     {.name = "auto_config",
      .kind = FIELD_TABLE,
+     .at = STRATEGY(auto_config),
      .table = &schema_auto,
      .doc = "The virtual model that tries several."},
-    {.name = "rate_limits", .kind = FIELD_ITEMS, .table = &schema_limit, .doc = "How much may be used."},
+    {.name = "rate_limits",
+     .kind = FIELD_ITEMS,
+     .at = STRATEGY(limits),
+     .count_at = STRATEGY(limit_count),
+     .table = &schema_limit,
+     .doc = "How much may be used."},
     {.name = "fallback_on_other",
      .kind = FIELD_BOOL,
+     .at = STRATEGY(fallback_on_other),
      .fallback = "true",
      .doc = "Try the next model also after errors of no known class."},
-    {.name = "components", .kind = FIELD_TABLE, .table = &schema_components, .doc = "What it is made of."},
-    {.name = "fallback_chain", .kind = FIELD_ITEMS, .table = &schema_fallback, .doc = "Who is tried next."},
+    {.name = "components",
+     .kind = FIELD_TABLE,
+     .table = &schema_components,
+     LATER("components"),
+     .doc = "What it is made of."},
+    {.name = "fallback_chain",
+     .kind = FIELD_ITEMS,
+     .table = &schema_fallback,
+     LATER("fallback chains"),
+     .doc = "Who is tried next."},
     {.name = "routing_rules",
      .kind = FIELD_ITEMS,
      .table = &schema_rule,
+     LATER("routing rules"),
      .doc = "Who is tried first, by condition."},
     {.name = "optimization",
      .kind = FIELD_TABLE,
      .table = &schema_optimization,
+     LATER("optimization"),
      .doc = "Speed and reliability."},
     {.name = "monitoring",
      .kind = FIELD_TABLE,
      .table = &schema_strategy_monitoring,
+     LATER("monitoring"),
      .doc = "Log, metrics, alerts."},
-    {.name = "constraints", .kind = FIELD_TABLE, .table = &schema_constraints, .doc = "Limits and policy."},
+    {.name = "constraints",
+     .kind = FIELD_TABLE,
+     .table = &schema_constraints,
+     LATER("constraints"),
+     .doc = "Limits and policy."},
 };
 
+/* No unit: a limit whose variable is not set must not vanish with a warning. */
 const struct table schema_strategy = {
     .name = "strategy",
     .title = "strategies[]",
     .doc = "Named recipes; the keys of LlamaFarm's and of LocalRouter's strategies may be mixed.",
     TABLE_FIELDS(strategy_fields),
-    .unit = "strategy",
+    .size = sizeof(struct strategy_config),
     .item_id = "id",
-};
-
-/* ---- clients ------------------------------------------------------------------------------------------- */
-
-static const struct field client_fields[] = {
-    {.name = "id", .kind = FIELD_TEXT, .doc = "Unique."},
-    {.name = "name", .kind = FIELD_TEXT, .doc = "For people."},
-    {.name = "enabled", .kind = FIELD_BOOL, .fallback = "true", .doc = "A disabled client's key is refused."},
-    {.name = "strategy_id", .kind = FIELD_TEXT, .fallback = "default", .doc = "Its strategy."},
-    {.name = "key", .kind = FIELD_KEYS, .flags = F_SECRET, .doc = "`${VAR}` or `sha256:HEX`."},
-    {.name = "created_at", .kind = FIELD_TEXT, .doc = "RFC 3339."},
-    {.name = "last_used", .kind = FIELD_TEXT, .doc = "RFC 3339."},
-    {.name = "allowed_llm_providers", .kind = FIELD_TEXTS, .doc = "Only these providers."},
-    {.name = "allowed_mcp_servers", .kind = FIELD_TEXTS, .doc = "Kept for other programs."},
-    {.name = "mcp_deferred_loading", .kind = FIELD_BOOL, .doc = "Kept for other programs."},
-    {.name = "routing_config", .kind = FIELD_ANY, .doc = "Older form of a strategy; kept, not used."},
-};
-
-const struct table schema_client = {
-    .name = "client",
-    .title = "clients[]",
-    .doc = "Holders of API keys for the LLM routes.",
-    TABLE_FIELDS(client_fields),
-    .unit = "client",
-    .item_id = "id",
+    .ids_decoded = true,
+    .finish = strategy_finish,
 };

@@ -301,10 +301,45 @@ static void test_strategies(void **state)
     assert_int_equal(l.findings.warnings, 1);
     assert_true(found(&l, SEVERITY_WARNING, "strategies[0].components.cloud_api.config.api_key",
                       "the component \"cloud_api\" is disabled"));
+    assert_true(found(&l, SEVERITY_NOTICE, "strategies[0].fallback_chain", "not active yet"));
+    assert_int_equal(l.config->strategy_count, 1);
+    assert_text(l.config->strategies[0].id, "production_hybrid");
+    assert_true(l.config->strategies[0].allowed.selected_all);
     loaded_free(&l);
-    l = seed("localrouter_strategies", NULL);
+}
+
+static void test_localrouter(void **state)
+{
+    struct loaded l = seed("localrouter_strategies", NULL);
+    static const struct rate_limit_config limits[] = {{LIMIT_REQUESTS, WINDOW_HOUR, 100, true},
+                                                      {LIMIT_TOTAL_TOKENS, WINDOW_DAY, 50000, true},
+                                                      {LIMIT_COST, WINDOW_MINUTE, 500000000000, true}};
+    assert_int_equal(l.config->strategy_count, 2);
+    const struct strategy_config *s = l.config->strategies;
+    assert_text(s[0].id, "default");
+    assert_text(s[0].name, "Default Strategy");
+    assert_true(s[0].allowed.selected_all && !s[0].has_auto && s[0].limit_count == 0 && !s[0].parent.n);
+    s++;
+    assert_text(s->name, "Laptop's strategy");
+    assert_true(str_eq(s->parent, l.config->clients[0].id));
+    assert_false(s->allowed.selected_all);
+    assert_text(s->allowed.providers.items[0], "ollama");
+    assert_text(s->allowed.models.items[0].provider, "openai");
+    assert_text(s->allowed.models.items[0].model, "gpt-4o");
+    assert_true(s->has_auto && s->auto_config.enabled);
+    assert_int_equal(s->auto_config.prioritized.count, 2);
+    assert_text(s->auto_config.prioritized.items[1].model, "llama3.2:3b");
+    assert_int_equal(s->auto_config.available.count, 1);
+    assert_int_equal(s->limit_count, COUNT_OF(limits));
+    for (size_t i = 0; i < COUNT_OF(limits); i++)
+        assert_memory_equal(&s->limits[i].value, &limits[i].value, sizeof limits[i].value);
+    assert_int_equal(s->limits[2].kind, LIMIT_COST);
+    assert_int_equal(l.config->client_count, 1);
+    assert_text(l.config->clients[0].name, "Laptop");
+    assert_true(str_eq(l.config->clients[0].strategy_id, s->id));
+    assert_true(l.config->clients[0].enabled && l.config->clients[0].key_count == 0);
     assert_true(l.config->has_clients);
-    assert_int_equal(l.findings.warnings, 0);
+    assert_int_equal(l.findings.count, 0);
     loaded_free(&l);
 }
 
@@ -343,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_routing_blocks),
         cmocka_unit_test(test_monitoring_blocks),
         cmocka_unit_test(test_strategies),
+        cmocka_unit_test(test_localrouter),
         cmocka_unit_test(test_shipped_config),
     };
     return cmocka_run_group_tests_name("config_seeds", tests, NULL, NULL);

@@ -77,6 +77,8 @@ static void write_end(struct exchange *x, uint64_t now, uint64_t bytes)
     json_key_str(&l.json, "path", str_first(path, 2048));
     if (x->end != OK)
         json_key_c(&l.json, "error", x->error.err == x->end ? error_text(&x->error) : err_row(x->end)->text);
+    if (x->llm)
+        llm_log(x->llm, &l.json);
     json_key_object(&l.json, "metadata");
     json_key_u64(&l.json, "content_length", bytes);
     json_key_i64(&l.json, "attempts", x->attempts);

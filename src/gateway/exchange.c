@@ -24,7 +24,11 @@ static enum err call_api(struct task *t, struct exchange *x)
         .snapshot = x->snapshot,
         .service = x->route.service ? x->route.service->service : NULL,
         .service_config = x->route.service ? x->route.service->config : NULL,
+        .route = x->route.api,
         .path_parameter = x->route.parameter,
+        .client = x->client,
+        .strategy = x->strategy,
+        .actor = x->actor,
     };
     TRY(inflow_settle(&x->conn->in));
     enum err err = x->route.api->handler(t, &call, &response);
@@ -223,6 +227,33 @@ static enum err exchange_run(struct task *t, struct exchange *x)
     }
 }
 
+/* "GET, HEAD, POST": what the routes of that path take. */
+static void add_allow(struct buf *out, uint32_t methods)
+{
+    const char *comma = "";
+    if (methods >> METHOD_GET & 1)
+        methods |= 1u << METHOD_HEAD;
+    buf_add_c(out, "Allow: ");
+    for (int m = 0; m < METHOD_COUNT; m++) {
+        if (!(methods >> m & 1))
+            continue;
+        buf_add_c(out, comma);
+        buf_add_str(out, method_name((enum method)m));
+        comma = ", ";
+    }
+    buf_add_c(out, "\r\n");
+}
+
+static enum err send_error(struct task *t, struct exchange *x)
+{
+    struct buf fields CLEANUP(buf_free) = BUF(1024);
+    if (x->error.err == ERR_METHOD_NOT_ALLOWED && x->route.allowed)
+        add_allow(&fields, x->route.allowed);
+    if (x->route.api && x->route.api->access == ACCESS_ADMIN)
+        head_add(&fields, STR("Cache-Control"), STR("no-store"));
+    return response_send_error_fields(t, x->conn, &x->request, &x->error, x->retry_after, buf_str(&fields));
+}
+
 /* What is left to do for an exchange that failed: the client hears why, unless it has gone or has half an
  * answer. */
 static void exchange_fail(struct task *t, struct exchange *x, enum err err)
@@ -245,7 +276,7 @@ static void exchange_fail(struct task *t, struct exchange *x, enum err err)
         return;
     }
     x->status = err_row(err)->status ? err_row(err)->status : 500;
-    if (response_send_error(t, x->conn, &x->request, &x->error, x->retry_after) != OK)
+    if (send_error(t, x) != OK)
         x->conn->keep = false;
 }
 
@@ -265,6 +296,8 @@ static struct exchange *exchange_new(struct worker *w, struct conn *c)
     x->lease = (struct lease){0};
     x->websocket = x->on_fallback = x->reframe = false;
     x->llm = NULL;
+    x->client = NULL;
+    x->strategy = NULL;
     x->error.err = OK;
     x->error.why[0] = '\0';
     x->retry_after = x->attempts = x->status = 0;
@@ -300,6 +333,7 @@ static void exchange_end(struct exchange *x)
     llm_end(x);
     lease_release(&x->lease, w->loop);
     access_log_end(x);
+    llm_free(x);
     worker_let_go(x->held);
     request_reset(&x->request);
     buf_free(&x->replay);

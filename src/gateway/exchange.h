@@ -3,6 +3,7 @@
 #ifndef HESTIA_GATEWAY_EXCHANGE_H
 #define HESTIA_GATEWAY_EXCHANGE_H
 
+#include "base/json.h"
 #include "gateway/worker.h"
 #include "http/relay.h"
 
@@ -15,6 +16,7 @@ struct route {
     const struct api_route *api;
     struct snapshot_service *service; /* ROUTE_SERVICE, and API rows with {serviceId} */
     struct str parameter;             /* the text of {name} */
+    uint32_t allowed;                 /* for a 405: the methods (bits) that the path's rows take */
     struct str path;                  /* ROUTE_SERVICE: what the service sees, begins with '/' */
     bool mounted;                     /* under /services/{id}: prefix header, Location rewriting */
     const char *label_path;           /* the template, for logs and metrics */
@@ -34,8 +36,11 @@ struct exchange {
     struct buf head;   /* the head that goes out next */
     struct str websocket_key;
     bool websocket;
-    bool reframe;         /* the response's data is looked at: its framing is written anew */
-    struct llm_call *llm; /* ROUTE_LLM; in the request's arena */
+    bool reframe;                         /* the response's data is looked at: its framing is written anew */
+    struct llm_call *llm;                 /* ROUTE_LLM; in the request's arena */
+    const struct book_client *client;     /* who calls; NULL: an operator, or anybody */
+    const struct book_strategy *strategy; /* after auth, on the LLM routes: never NULL */
+    struct str actor;                     /* whose key it was */
     struct error error;
     int retry_after;
 
@@ -92,6 +97,10 @@ void access_log_end(struct exchange *x);
 /* llm.c: a completion over the pool of providers; and what it has taken is given back. */
 enum err llm_serve(struct task *t, struct exchange *x) MUST_CHECK;
 void llm_end(struct exchange *x);
+/* Its memory; what the log line shows stands there. */
+void llm_free(struct exchange *x);
+/* What the request's log line says of it. */
+void llm_log(const struct llm_call *l, struct json *j);
 
 /* An answer that breaks off in the middle: an event stream is told why, and the connection ends so that
  * nobody takes it for whole. */

@@ -51,29 +51,6 @@ static enum err approach_read(struct llm_call *l)
     return err;
 }
 
-/* Providers that could serve at all: with a URL, a key, and all their variables. */
-static bool has_providers(const struct llm_call *l)
-{
-    for (size_t i = 0; i < provider_pool_count(pool_of(l)); i++)
-        if (!provider_config_of(provider_at(pool_of(l), i))->disabled)
-            return true;
-    return false;
-}
-
-static enum err model_check(struct llm_call *l)
-{
-    struct error *error = &l->x->error;
-    if (!has_providers(l))
-        return error_set(error, ERR_NO_HEALTHY_PROVIDERS,
-                         "No healthy providers available: none is configured with a URL and a key");
-    if (provider_pool_knows(pool_of(l), l->model))
-        return OK;
-    error_set(error, ERR_MODEL_NOT_FOUND, "The model %.*s is served by no provider",
-              STR_ARG(str_first(l->model, 200)));
-    error->param = "model";
-    return ERR_MODEL_NOT_FOUND;
-}
-
 /* ---- waiting --------------------------------------------------------------------------------------------
  */
 
@@ -161,7 +138,7 @@ static enum err provider_next(struct task *t, struct llm_call *l)
     return err == ERR_QUEUE_TIMEOUT ? ERR_AGAIN : err; /* that one stays busy: look at the rest */
 }
 
-static enum err tour(struct task *t, struct llm_call *l)
+enum err llm_tour(struct task *t, struct llm_call *l)
 {
     for (;;) {
         enum err err = provider_next(t, l);
@@ -202,6 +179,7 @@ static enum err answer_failure(struct task *t, struct llm_call *l, const struct 
     if (f->status == 429 || f->status == 503)
         buf_addf(&response.fields, "Retry-After: %d\r\n", x->retry_after ? x->retry_after : 1);
     x->status = f->status;
+    llm_account_settle(l);
     return response_send(t, x->conn, &x->request, &response);
 }
 
@@ -230,6 +208,7 @@ static enum err fail_committed(struct task *t, struct llm_call *l, enum err err)
     buf_add_c(&event, "data: ");
     error_write_json(&event, &x->error, false);
     buf_add_c(&event, "\n");
+    llm_account_settle(l);
     enum err sent = response_write(t, x->conn, &x->request, buf_str(&event));
     buf_free(&event);
     TRY(sent);
@@ -245,7 +224,10 @@ static enum err fail_plain(struct task *t, struct llm_call *l, enum err err)
         x->error = (struct error){.err = err};
     if (x->attempts)
         llm_add_fields(l, &fields);
+    else
+        llm_account_fields(l, &fields);
     x->status = err_row(err)->status;
+    llm_account_settle(l);
     enum err sent =
         response_send_error_fields(t, x->conn, &x->request, &x->error, x->retry_after, buf_str(&fields));
     buf_free(&fields);
@@ -260,7 +242,10 @@ static enum err fail(struct task *t, struct llm_call *l, enum err err)
         l->x->status = 0; /* it left before anybody answered, comments or not */
         return err;
     }
+    l->outcome = ENTRY_FAILED;
     attempt_drop(l->x);
+    if (l->is_auto && !l->committed && err == ERR_ALL_PROVIDERS_FAILED)
+        return llm_auto_answer(t, l);
     if (!l->committed && last && last->status && (l->answer_is_final || status))
         return answer_failure(t, l, last);
     if (last && err != ERR_BAD_REQUEST)
@@ -273,31 +258,19 @@ static enum err fail(struct task *t, struct llm_call *l, enum err err)
 /* ---- answering ------------------------------------------------------------------------------------------
  */
 
-static void count_tokens(struct llm_call *l)
-{
-    const struct llm_usage *u = l->is_stream ? &l->events.usage : &l->usage.usage;
-    struct metric_set *m = l->x->worker->metrics;
-    label provider = (label)provider_label(l->provider);
-    if (!u->known)
-        return;
-    metric_add(m, METRIC_LLM_TOKENS, LABELS(provider, worker_label(l->x->worker, "input")), u->prompt_tokens);
-    metric_add(m, METRIC_LLM_TOKENS, LABELS(provider, worker_label(l->x->worker, "output")),
-               u->completion_tokens);
-}
-
 static enum err answer(struct task *t, struct llm_call *l)
 {
     struct exchange *x = l->x;
     struct relay *r = &x->relay;
-    uint64_t head_ns = task_now(t) - l->attempt_started;
     x->status = l->upstream_status;
     x->answered_at = task_now(t);
+    llm_account_answer(l);
     enum err err = relay_begin_response(t, r, l->committed ? STR_NONE : buf_str(&x->head), &x->error);
     if (err == OK)
         err = relay_finish_response(t, r, &x->error);
-    count_tokens(l);
-    metric_observe(x->worker->metrics, METRIC_LLM_TTFT, LABELS((label)provider_label(l->provider)), head_ns);
+    metric_observe(x->worker->metrics, METRIC_LLM_TTFT, LABELS(l->served_label), l->head_ns);
     if (err == OK) {
+        l->outcome = ENTRY_OK;
         llm_report(l, PROVIDER_OK, 0, NULL);
         upstream_release(x->up, l->keeps_alive && relay_upstream_reusable(r));
         x->up = NULL;
@@ -307,6 +280,7 @@ static enum err answer(struct task *t, struct llm_call *l)
     llm_report(l, err == ERR_CANCELLED ? PROVIDER_CANCELLED : PROVIDER_FAILED, 0, error_text(&x->error));
     if (drained)
         err = ERR_DRAINING;
+    l->outcome = err == ERR_CANCELLED ? ENTRY_CANCELLED : ENTRY_FAILED;
     if (err != ERR_CANCELLED)
         exchange_break_off(x, err);
     return err;
@@ -317,11 +291,13 @@ static enum err answer(struct task *t, struct llm_call *l)
 
 static enum err llm_run(struct task *t, struct llm_call *l)
 {
-    TRY(body_read(t, l));   /* 400 413 */
-    TRY(approach_read(l));  /* 400 501 */
-    TRY(model_check(l));    /* 404 503 */
-    TRY(queue_enter(t, l)); /* 503 */
-    return tour(t, l);
+    TRY(body_read(t, l));      /* 400 413 */
+    TRY(approach_read(l));     /* 400 501 */
+    TRY(llm_select(l));        /* 403 404 503 */
+    TRY(llm_account_admit(l)); /* 429 */
+    TRY(queue_enter(t, l));    /* 503 */
+    TRY(llm_account_open(l));  /* 503 */
+    return l->is_auto ? llm_auto_tour(t, l) : llm_tour(t, l);
 }
 
 enum err llm_serve(struct task *t, struct exchange *x)
@@ -335,6 +311,32 @@ enum err llm_serve(struct task *t, struct exchange *x)
     return err == OK ? answer(t, l) : fail(t, l, err);
 }
 
+void llm_log(const struct llm_call *l, struct json *j)
+{
+    const struct exchange *x = l->x;
+    if (x->client)
+        json_key_str(j, "client", x->client->config.id);
+    json_key_str(j, "strategy", x->strategy->config.id);
+    json_key_str(j, "model", str_first(l->body.model, 256));
+    if (l->served.n) {
+        json_key_str(j, "provider", l->served);
+        json_key_str(j, "sent_model", l->sent_model);
+    }
+    if (!l->failure_count)
+        return;
+    json_key_array(j, "failed_attempts");
+    for (int i = 0; i < l->failure_count; i++) {
+        const struct llm_failure *f = &l->failures[i];
+        json_put_object(j);
+        json_key_str(j, "provider", f->provider);
+        json_key_str(j, "model", str_first(f->model, 256));
+        json_key_c(j, "outcome", f->outcome);
+        json_key_i64(j, "status", f->status);
+        json_end(j);
+    }
+    json_end(j);
+}
+
 void llm_end(struct exchange *x)
 {
     struct llm_call *l = x->llm;
@@ -342,13 +344,20 @@ void llm_end(struct exchange *x)
         return;
     if (l->provider)
         llm_report(l, PROVIDER_CANCELLED, 0, NULL);
+    llm_account_settle(l);
     if (l->gate) {
         gate_leave(l->gate);
         gate_unref(l->gate);
     }
+}
+
+void llm_free(struct exchange *x)
+{
+    struct llm_call *l = x->llm;
+    if (!l)
+        return;
     event_filter_free(&l->events);
     buf_free(&l->raw);
     buf_free(&l->held);
     buf_free(&l->filtered);
-    x->llm = NULL;
 }

@@ -1,19 +1,23 @@
-/* One completion over the pool: what llm.c, llm_attempt.c and llm_forward.c share. Lives in the request's
- * arena. */
+/* One completion over the pool: what the files gateway/llm*.c share. Lives in the request's arena. */
 #ifndef HESTIA_GATEWAY_LLM_H
 #define HESTIA_GATEWAY_LLM_H
 
 #include "gateway/exchange.h"
 #include "llm/approach.h"
 #include "llm/body.h"
+#include "llm/error_class.h"
+#include "llm/price.h"
 #include "llm/usage.h"
+#include "store/journal.h"
+#include "strategy/limit.h"
 #include "strategy/provider.h"
 
 enum { LLM_ATTEMPTS_MAX = 32, LLM_ERROR_BODY_MAX = 1 << 20 };
 
 /* An attempt that did not serve: for the common answer, the log and the list of reasons. */
 struct llm_failure {
-    struct str provider;
+    struct str provider, model;    /* model: as it was sent; of the strategy's list where nothing was */
+    const char *outcome;           /* "failed", "rate_limited", "skipped_resting", … */
     int status;                    /* 0 = no answer */
     struct str why;                /* one sentence */
     struct str fields;             /* its other header fields, complete lines */
@@ -26,6 +30,7 @@ struct llm_call {
     struct llm_body body;
     struct approach_plan plan;
     struct str model; /* as the pool looks it up */
+    bool is_auto;     /* the strategy's virtual model was asked for */
 
     struct provider_tour tour;
     struct provider
@@ -34,7 +39,18 @@ struct llm_call {
     uint64_t attempt_started;
     struct llm_failure failures[LLM_ATTEMPTS_MAX];
     int failure_count;
-    bool answer_is_final; /* the last failure is the client's: no other provider is asked */
+    bool answer_is_final;         /* the last failure is the client's: no other provider is asked */
+    enum error_class error_class; /* of the last failure */
+
+    struct limit_hold hold;     /* what the strategy's limits keep free for it */
+    struct journal_entry entry; /* its record in the ledger */
+    struct str served;          /* the provider that answers; empty = nobody yet */
+    label served_label;
+    struct price price;         /* there */
+    int64_t at_us;              /* wall clock: when the request came */
+    uint64_t head_ns;           /* until the answer began; 0 = none yet */
+    enum entry_outcome outcome; /* ENTRY_OPEN: nobody has said how it ended */
+    bool is_settled;
 
     struct gate *gate;  /* entered; NULL = not */
     uint64_t queued_ns; /* waiting: pool, slot, cold service */
@@ -55,7 +71,6 @@ struct llm_call {
 enum err llm_attempt(struct task *t, struct llm_call *l) MUST_CHECK;
 /* Ends the attempt under way for the provider's record. */
 void llm_report(struct llm_call *l, enum provider_outcome outcome, uint64_t retry_after_ms, const char *why);
-struct llm_failure *llm_failure_add(struct llm_call *l, int status, struct str why);
 
 /* llm_forward.c */
 enum err llm_forward_request(struct llm_call *l, const struct url *url, struct llm_parts *parts) MUST_CHECK;
@@ -66,6 +81,33 @@ struct str llm_error_fields(struct llm_call *l, struct head *response);
 /* A copy with every occurrence of the provider's key replaced by ***. */
 struct str llm_mask(struct llm_call *l, struct str text);
 
+/* llm_account.c. Admission reserves in the strategy's limits: ERR_RATE_LIMIT, ERR_INSUFFICIENT_QUOTA; it
+   costs nothing where there are none. */
+enum err llm_account_admit(struct llm_call *l) MUST_CHECK;
+/* Before an upstream is called. ERR_STORE where storage.on_store_failure says reject. */
+enum err llm_account_open(struct llm_call *l) MUST_CHECK;
+/* Somebody answers: before the client sees a byte of it. */
+void llm_account_answer(struct llm_call *l);
+/* A piece of the answer is about to go to the client. With the last one the account is settled. */
+void llm_account_count(struct llm_call *l);
+/* Once, whatever happened, and before the client hears of it where that is possible: ledger, limits, metrics.
+ */
+void llm_account_settle(struct llm_call *l);
+/* x-ratelimit-… of the strategy's limits. */
+void llm_account_fields(const struct llm_call *l, struct buf *out);
+
+/* llm_select.c: what the caller's strategy allows (403, 404, 503); and whether the virtual model is meant. */
+enum err llm_select(struct llm_call *l) MUST_CHECK;
+/* For lists of models, too. */
+struct provider_filter llm_filter(const struct book_client *client, const struct book_strategy *strategy);
+
+/* llm_auto.c: one model of the strategy after the other. As llm_tour. */
+enum err llm_auto_tour(struct task *t, struct llm_call *l) MUST_CHECK;
+/* The answer when none of them served: the last one's status, every attempt by name. */
+enum err llm_auto_answer(struct task *t, struct llm_call *l) MUST_CHECK;
+
+/* llm.c: one provider after the other for l->model until one answers. */
+enum err llm_tour(struct task *t, struct llm_call *l) MUST_CHECK;
 /* llm.c: keep-alive comments while a stream's client waits (gate, cold service). */
 enum err llm_keep_alive(struct task *t, void *call) MUST_CHECK;
 uint64_t llm_tick_ms(const struct llm_call *l);

@@ -17,13 +17,15 @@ static const struct config *config_of(const struct llm_call *l)
 /* ---- the record -----------------------------------------------------------------------------------------
  */
 
-struct llm_failure *llm_failure_add(struct llm_call *l, int status, struct str why)
+static void failure_add(struct llm_call *l, int status, struct str why)
 {
     struct llm_failure *f = &l->failures[MIN(l->failure_count, LLM_ATTEMPTS_MAX - 1)];
     l->failure_count = MIN(l->failure_count + 1, LLM_ATTEMPTS_MAX);
-    *f =
-        (struct llm_failure){.provider = provider_config_of(l->provider)->name, .status = status, .why = why};
-    return f;
+    *f = (struct llm_failure){.provider = provider_config_of(l->provider)->name,
+                              .model = l->sent_model.n ? l->sent_model : l->model,
+                              .outcome = error_class_name(l->error_class),
+                              .status = status,
+                              .why = why};
 }
 
 void llm_report(struct llm_call *l, enum provider_outcome outcome, uint64_t retry_after_ms, const char *why)
@@ -67,7 +69,7 @@ static enum err failed(struct llm_call *l, enum provider_outcome outcome, uint64
                        const char *why)
 {
     struct str text = llm_mask(l, hide_place(l, str_from_c(why)));
-    llm_failure_add(l, status, text);
+    failure_add(l, status, text);
     llm_report(l, outcome, retry_after_ms, text.p ? text.p : "");
     return ERR_UPSTREAM_UNREACHABLE;
 }
@@ -247,6 +249,7 @@ static enum err error_answer(struct task *t, struct llm_call *l, struct head *re
     buf_free(&body);
     x->retry_after = wait ? (int)((wait + 999) / 1000) : x->retry_after;
     l->answer_is_final = outcome == PROVIDER_OK;
+    l->error_class = error_class_of(status, text);
     err = failed(l, outcome, wait, status, sentence(l, status, text));
     struct llm_failure *f = &l->failures[l->failure_count - 1];
     f->content_type = type;
@@ -262,6 +265,7 @@ static enum err tap_plain(struct relay *r, struct str *piece, bool last, struct 
 {
     struct llm_call *l = r->tap_owner;
     usage_reader_feed(&l->usage, *piece);
+    llm_account_count(l);
     return OK;
 }
 
@@ -274,6 +278,7 @@ static enum err tap_events(struct relay *r, struct str *piece, bool last, struct
         err = event_filter_end(&l->events, &l->filtered);
     if (err == OK)
         err = buf_err(&l->filtered);
+    llm_account_count(l); /* in the ledger before the client has it */
     *piece = buf_str(&l->filtered);
     r->event_boundary = true; /* only whole events leave the filter */
     return err == OK
@@ -354,5 +359,6 @@ enum err llm_attempt(struct task *t, struct llm_call *l)
         return err;
     if (x->error.err != err)
         x->error = (struct error){.err = err};
+    l->error_class = CLASS_UNREACHABLE;
     return failed(l, outcome_of_err(err), 0, 0, error_text(&x->error));
 }

@@ -62,15 +62,7 @@ static enum err add_segment(struct llm_call *l, struct buf *out, struct str text
         l->x->error.param = "model";
         return ERR_BAD_REQUEST;
     }
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned char c = (unsigned char)text.p[i];
-        bool plain = (c >= '0' && c <= '9') || (char_lower((char)c) >= 'a' && char_lower((char)c) <= 'z') ||
-                     c == '-' || c == '.' || c == '_' || c == '~';
-        if (plain)
-            buf_add_char(out, (char)c);
-        else
-            buf_addf(out, "%%%02X", c);
-    }
+    percent_encode(out, text);
     return OK;
 }
 
@@ -87,7 +79,8 @@ static enum err add_target(struct llm_call *l, struct buf *out, const struct url
         buf_addf(out, "%s?api-version=%.*s", path, STR_ARG(p->api_version));
     } else {
         buf_add_str(out, url->prefix);
-        buf_addf(out, "%s%s", p->service.n && !p->base_url_text.n ? "/v1" : "", path);
+        buf_add_c(out, p->service.n && !p->base_url_text.n ? "/v1" : "");
+        buf_add_c(out, path);
     }
     return OK;
 }
@@ -111,7 +104,9 @@ enum err llm_forward_request(struct llm_call *l, const struct url *url, struct l
     drop_configured(&x->request.head, p);
     head_copy_fields(out, &x->request.head);
     provider_add_credentials(out, p);
-    buf_addf(out, "Accept-Encoding: identity\r\nContent-Length: %zu\r\n", parts->total);
+    buf_add_c(out, "Accept-Encoding: identity\r\nContent-Length: ");
+    buf_add_u64(out, parts->total);
+    buf_add_c(out, "\r\n");
     head_add(out, STR("X-Request-ID"), str_from_c(x->request.id));
     buf_add_c(out, "\r\n");
     return buf_err(out);
@@ -119,6 +114,12 @@ enum err llm_forward_request(struct llm_call *l, const struct url *url, struct l
 
 /* ---- to the client --------------------------------------------------------------------------------------
  */
+
+static void add_count(struct buf *out, const char *before, uint64_t n)
+{
+    buf_add_c(out, before);
+    buf_add_u64(out, n);
+}
 
 void llm_add_fields(const struct llm_call *l, struct buf *out)
 {
@@ -132,8 +133,14 @@ void llm_add_fields(const struct llm_call *l, struct buf *out)
     } else if (l->failure_count) {
         head_add(out, STR("X-Hestia-Provider"), l->failures[l->failure_count - 1].provider);
     }
-    buf_addf(out, "X-Hestia-Attempts: %d\r\nX-Hestia-Queue-Ms: %llu\r\nX-Hestia-Overhead-Ms: %.3f\r\n",
-             x->attempts, (unsigned long long)(l->queued_ns / CLOCK_MS), (double)overhead / 1e6);
+    add_count(out, "X-Hestia-Attempts: ", (uint64_t)x->attempts);
+    add_count(out, "\r\nX-Hestia-Queue-Ms: ", l->queued_ns / CLOCK_MS);
+    add_count(out, "\r\nX-Hestia-Overhead-Ms: ", overhead / CLOCK_MS);
+    char thousandths[5] = {'.', (char)('0' + overhead / 100000 % 10), (char)('0' + overhead / 10000 % 10),
+                           (char)('0' + overhead / 1000 % 10)};
+    buf_add_c(out, thousandths);
+    buf_add_c(out, "\r\n");
+    llm_account_fields(l, out);
 }
 
 enum err llm_forward_response(struct llm_call *l, struct head *response)

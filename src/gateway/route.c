@@ -59,7 +59,7 @@ static enum err route_mounted(struct exchange *x, struct str rest)
     return OK;
 }
 
-/* Whether `path` is the template; its one {name} segment goes to *parameter. */
+/* Whether `path` is the template; then its one {name} segment is in *parameter. */
 static bool template_matches(const char *template, struct str path, struct str *parameter)
 {
     struct str left = str_from_c(template);
@@ -92,20 +92,21 @@ static enum err choose_api(struct exchange *x, const struct api_route *row)
 /* OK, ERR_METHOD_NOT_ALLOWED (the path is known), ERR_NOT_FOUND. */
 static enum err route_api(struct exchange *x, struct str path)
 {
-    enum err err = ERR_NOT_FOUND;
     uint32_t bit = 1u << x->request.head.method;
     if (x->request.head.method == METHOD_HEAD)
         bit |= 1u << METHOD_GET;
     for (size_t i = 0; i < x->worker->gateway->route_table_count; i++) {
         for (const struct api_route *row = x->worker->gateway->route_tables[i]; row->path; row++) {
-            if (!template_matches(row->path, path, &x->route.parameter))
+            struct str parameter = STR_NONE;
+            if (!template_matches(row->path, path, &parameter))
                 continue;
+            x->route.parameter = parameter;
             if (row->methods & bit)
                 return choose_api(x, row);
-            err = ERR_METHOD_NOT_ALLOWED;
+            x->route.allowed |= row->methods;
         }
     }
-    return err;
+    return x->route.allowed ? ERR_METHOD_NOT_ALLOWED : ERR_NOT_FOUND;
 }
 
 enum err route_find(struct exchange *x)

@@ -7,6 +7,8 @@
 
 #include "http/server.h"
 
+struct book_client;
+struct book_strategy;
 struct service;
 struct service_config;
 struct snapshot;
@@ -20,8 +22,12 @@ struct api_call {
     const struct snapshot *snapshot; /* the exchange's: lives as long as the call, whatever a reload does */
     struct service *service;         /* for {serviceId}, referenced by the gateway; NULL otherwise */
     const struct service_config *service_config;
-    struct str path_parameter; /* the text that stood for the path's {name}, decoded; empty without one */
-    struct error error;        /* says why when the handler fails */
+    const struct api_route *route; /* the row that matched */
+    struct str path_parameter;     /* the text that stood for the path's {name}, decoded; empty without one */
+    const struct book_client *client;     /* who calls; NULL: an operator, or anybody */
+    const struct book_strategy *strategy; /* the client's; NULL where the route is not ACCESS_LLM */
+    struct str actor;                     /* whose key it was, for the audit trail; "anonymous" without one */
+    struct error error;                   /* says why when the handler fails */
 };
 
 /* Answers a call: fills `response` (its body lives in call->request->arena), which the gateway sends. On an
@@ -33,20 +39,22 @@ enum api_access {
     ACCESS_OPEN,    /* anybody */
     ACCESS_KEY,     /* one of auth.api_keys, where keys are configured */
     ACCESS_METRICS, /* the same, unless auth.public_metrics */
+    ACCESS_LLM,     /* a client's key where there are clients, or an operator's; auth.anonymous */
+    ACCESS_ADMIN,   /* one of auth.admin_keys, where there are any, else as ACCESS_KEY */
 };
 
 /* Endpoints that go to the pool of providers. */
 enum llm_endpoint { LLM_NONE, LLM_CHAT, LLM_COMPLETIONS, LLM_EMBEDDINGS };
 
-enum { API_QUERY_MAX = 2 };
+enum { API_QUERY_MAX = 8 };
 
-/* A query parameter; only for /openapi.json. */
+/* A query parameter: for /openapi.json, and for routes that refuse others. */
 struct api_query {
     const char *name, *type, *description;
 };
 
 struct api_route {
-    uint32_t methods; /* bits: 1 << METHOD_… */
+    uint32_t methods; /* bits: 1 << METHOD_…; rows with other methods may have the same path */
     const char *path; /* "/v1/services/{serviceId}/status": at most one {name}, one whole segment; {+name} is
                          the rest */
     enum api_access access;
@@ -60,6 +68,7 @@ struct api_route {
     const char *request_schema; /* component schema of a JSON body; NULL: none is read */
     struct api_query query[API_QUERY_MAX];
     enum llm_endpoint llm; /* goes to the pool */
+    api_handler *inner;    /* what a handler that only checks calls in the end; the gateway leaves it alone */
 };
 
 #endif

@@ -41,9 +41,12 @@ bool snapshot_trusts(const struct snapshot *s, const struct address *peer)
     return false;
 }
 
-bool snapshot_needs_key(const struct snapshot *s)
+static bool is_reachable(const struct config *c)
 {
-    return s->config->auth.api_key_count || s->config->auth.admin_key_count;
+    for (size_t i = 0; i < c->server.listen.count; i++)
+        if (!config_listen_is_local(c->server.listen.items[i]))
+            return true;
+    return false;
 }
 
 /* ---- building -------------------------------------------------------------------------------------------
@@ -73,7 +76,8 @@ static enum err add_service(struct snapshot *s, const struct service_config *con
     s->service_count++;
     entry->label = service_label(entry->service);
     if (config->fallback_url.host.n) {
-        struct tls_client_options tls = {config->tls.ca, config->tls.insecure_skip_verify};
+        struct tls_client_options tls = {config->tls.ca, config->tls.insecure_skip_verify,
+                                         config->tls.allow_unclean_close};
         if (!(entry->fallback = origin_intern(&config->fallback_url, &tls, error)))
             return error->err;
     }
@@ -116,21 +120,44 @@ static void add_peer_limits(struct snapshot *s)
     };
 }
 
-static enum err snapshot_fill(struct snapshot *s, struct services *services, struct providers *providers,
-                              struct error *error)
+static void use_book(struct snapshot *s, struct book *book)
+{
+    const struct auth_config *auth = &s->config->auth;
+    bool has_keys = auth->api_key_count || auth->admin_key_count;
+    s->book = book;
+    s->operators_strategy = book_strategy(book, STR("default"));
+    s->open_strategy = book_anonymous(book);
+    if (!s->open_strategy)
+        s->open_strategy = s->operators_strategy;
+    s->needs_key = has_keys || (book_has_clients(book) && is_reachable(s->config) && !auth->allow_open);
+    s->llm_needs_key = has_keys || book_has_clients(book);
+}
+
+static enum err add_books(struct snapshot *s, struct books *books, struct error *error)
+{
+    struct book *book = books_apply(books, s->config, error);
+    if (!book)
+        return error->err;
+    use_book(s, book);
+    s->prices = prices_new(&s->config->pricing, error);
+    return s->prices ? OK : error->err;
+}
+
+static enum err snapshot_fill(struct snapshot *s, const struct snapshot_sources *from, struct error *error)
 {
     const struct server_config *server = &s->config->server;
     s->services = mem_alloc(s->config->service_count * sizeof *s->services);
     if (!s->services)
         return ERR_NOMEM;
     for (size_t i = 0; i < s->config->service_count; i++)
-        TRY(add_service(s, &s->config->services[i], services, error));
+        TRY(add_service(s, &s->config->services[i], from->services, error));
     for (size_t i = 0; i < s->service_count; i++)
         TRY(add_hosts(s, &s->services[i]));
     if (server->default_service.n)
         s->default_service = map_get(&s->by_id, server->default_service);
-    if (!(s->providers = providers_apply(providers, s->config, error)))
+    if (!(s->providers = providers_apply(from->providers, s->config, error)))
         return error->err;
+    TRY(add_books(s, from->books, error));
     TRY(add_trusted(s, error));
     add_settings(s);
     add_peer_limits(s);
@@ -139,21 +166,34 @@ static enum err snapshot_fill(struct snapshot *s, struct services *services, str
     return OK;
 }
 
-struct snapshot *snapshot_new(struct config *config, struct services *services, struct providers *providers,
-                              struct error *error)
+static uint64_t epochs; /* control thread only */
+
+struct snapshot *snapshot_new(const struct snapshot_sources *from, struct error *error)
 {
-    static uint64_t epochs; /* control thread only */
     struct snapshot *s = mem_alloc(sizeof *s);
     error_set(error, ERR_NOMEM, "out of memory");
     if (!s)
         return NULL;
     atomic_init(&s->references, 1);
     s->epoch = ++epochs;
-    s->config = config_ref(config);
-    if (snapshot_fill(s, services, providers, error) == OK)
+    s->config = config_ref(from->config);
+    if (snapshot_fill(s, from, error) == OK)
         return s;
     snapshot_unref(s);
     return NULL;
+}
+
+struct snapshot *snapshot_with_book(struct snapshot *old, struct book *book)
+{
+    struct snapshot *s = mem_alloc(sizeof *s);
+    if (!s)
+        return NULL;
+    *s = *old;
+    atomic_init(&s->references, 1);
+    s->epoch = ++epochs;
+    s->base = snapshot_ref(old->base ? old->base : old);
+    use_book(s, book_ref(book));
+    return s;
 }
 
 struct snapshot *snapshot_ref(struct snapshot *s)
@@ -166,11 +206,18 @@ void snapshot_unref(struct snapshot *s)
 {
     if (!s || atomic_fetch_sub(&s->references, 1) != 1)
         return;
+    book_unref(s->book);
+    if (s->base) {
+        snapshot_unref(s->base);
+        mem_free(s);
+        return;
+    }
     for (size_t i = 0; i < s->service_count; i++)
         service_unref(s->services[i].service);
     map_free(&s->by_id);
     map_free(&s->by_host);
     provider_pool_unref(s->providers);
+    prices_unref(s->prices);
     tls_context_unref(s->tls);
     mem_free(s->services);
     mem_free(s->trusted);

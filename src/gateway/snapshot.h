@@ -6,7 +6,9 @@
 #define HESTIA_GATEWAY_SNAPSHOT_H
 
 #include "http/peers.h"
+#include "llm/price.h"
 #include "service/service.h"
+#include "strategy/book.h"
 #include "strategy/provider.h"
 
 struct snapshot_service {
@@ -32,18 +34,32 @@ struct snapshot {
     struct network *trusted;
     size_t trusted_count;
     struct provider_pool *providers;
-    struct tls_context *tls; /* of the listeners; NULL = plain */
+    struct snapshot *base; /* the one that this was made from with another book: it owns all but the book */
+    struct book *book;     /* clients and strategies */
+    bool needs_key;        /* operators' routes want a key: one is configured, or there are clients and others
+                              than this machine can reach us */
+    bool llm_needs_key;    /* so do the LLM routes: there are clients, or keys */
+    const struct book_strategy *operators_strategy; /* `default`: for operators' keys */
+    const struct book_strategy *open_strategy; /* for those without a key: auth.anonymous, else `default` */
+    struct prices *prices;                     /* of models */
+    struct tls_context *tls;                   /* of the listeners; NULL = plain */
     struct server_settings settings;
     struct peer_limits peer_limits;
 };
 
-/* Control thread, after services_apply. NULL with the reason (TLS files, memory). Takes its own reference to
- * config. */
-struct snapshot *snapshot_new(struct config *config, struct services *services, struct providers *providers,
-                              struct error *error);
+/* What a snapshot is built from; control thread. */
+struct snapshot_sources {
+    struct config *config;
+    struct services *services; /* after services_apply */
+    struct providers *providers;
+    struct books *books;
+};
+/* NULL with the reason (TLS files, prices, memory). Takes its own reference to the configuration. */
+struct snapshot *snapshot_new(const struct snapshot_sources *from, struct error *error);
+/* The same with another book (a reference is taken): cheap, and nothing of it can fail but memory. */
+struct snapshot *snapshot_with_book(struct snapshot *old, struct book *book);
 struct snapshot *snapshot_ref(struct snapshot *s);
 void snapshot_unref(struct snapshot *s);
 bool snapshot_trusts(const struct snapshot *s, const struct address *peer);
-bool snapshot_needs_key(const struct snapshot *s); /* some key is configured */
 
 #endif

@@ -8,9 +8,11 @@
 #include "base/metric.h"
 #include "gateway/routes.h"
 #include "gateway/snapshot.h"
+#include "strategy/rest.h"
 
 #include <pthread.h>
 
+struct config_sources;
 struct worker;
 
 /* What the whole gateway shares; built by main/, read-only once the workers run. */
@@ -18,11 +20,15 @@ struct gateway {
     struct loop *control;
     const struct api_route *const *route_tables; /* each ends with a row whose path is NULL */
     size_t route_table_count;
-    const char *approach; /* --approach, or NULL */
+    const char *approach;                 /* --approach, or NULL */
+    const struct config_sources *sources; /* of the configuration, for showing it merged */
     struct worker **workers;
     size_t worker_count;
     _Atomic int64_t connections;                                 /* of all workers */
     struct peers *peers;                                         /* of all workers */
+    struct books *books;                                         /* the registry of clients and strategies */
+    struct store *store;                                         /* NULL = no accounts are kept */
+    struct rests *rests;                                         /* models that auto-routing leaves alone */
     void (*on_worker_idle)(struct gateway *g, struct worker *w); /* worker thread: drained */
     void (*on_worker_end)(struct gateway *g, struct worker *w);  /* worker thread: stopped, its last act */
 };
@@ -44,6 +50,7 @@ struct worker {
     struct loop *loop;
     struct server server;
     struct pool *pool;
+    struct journal *journal;    /* of its exchanges' accounts; NULL = none are kept */
     struct held_snapshot *held; /* the one in force */
     struct metric_set *metrics;
     struct list free_exchanges;

@@ -26,6 +26,7 @@ static struct origin *origin_new(const struct url *url, const struct tls_client_
     if (url->tls && !(o->tls = tls_context_client(tls, error)))
         return NULL;
     o->id = (uint32_t)origins.count;
+    o->allow_unclean_close = tls->allow_unclean_close;
     o->url = *url;
     o->url.host = arena_str(&origins_arena, url->host);
     o->url.host_field = arena_str(&origins_arena, url->host_field);
@@ -47,7 +48,8 @@ struct origin *origin_intern(const struct url *url, const struct tls_client_opti
                             : "",
              STR_ARG(url->host), url->port);
     if (url->tls)
-        buf_addf(&key, " %.*s %d", STR_ARG(tls->ca_file), tls->insecure_skip_verify);
+        buf_addf(&key, " %.*s %d %d", STR_ARG(tls->ca_file), tls->insecure_skip_verify,
+                 tls->allow_unclean_close);
     error_set(error, ERR_NOMEM, "out of memory");
     struct origin *o = NULL;
     if (buf_err(&key) == OK)
@@ -184,6 +186,7 @@ static enum err connect_one(struct task *t, struct upstream *u, const struct add
     if (err == OK && with_tls && u->origin->tls) {
         str_to_c(u->origin->url.host, name, sizeof name);
         error->why[0] = '\0';
+        u->sock.tls_lenient = u->origin->allow_unclean_close;
         err = tls_connect(t, &u->sock, u->origin->tls, name, deadline, error);
         if (err != OK)
             sock_close(&u->sock);

@@ -17,7 +17,8 @@ struct origin {
     uint32_t id;             /* small, dense */
     struct url url;          /* prefix is empty: prefixes belong to targets */
     struct tls_context *tls; /* NULL = plain */
-    struct str name;         /* "http://host:port", for logs */
+    bool allow_unclean_close;
+    struct str name; /* "http://host:port", for logs */
 };
 /* Control thread, which hands origins on with a snapshot or a service's places. NULL when memory is short or
    the CA file is unusable. */

@@ -130,19 +130,22 @@ enum err response_send(struct task *t, struct conn *c, struct request *r, struct
     return send_out(t, c, &head, bodyless || r->head.method == METHOD_HEAD ? STR_NONE : response->body);
 }
 
-static void error_fields(struct buf *out, const struct error *error, int retry_after)
+/* Those that go with the error, and the caller's: one that sends a 405 with fields says itself what is
+ * allowed. */
+static void error_fields(struct buf *out, const struct error *error, int retry_after, struct str fields)
 {
     const struct err_row *row = err_row(error->err);
     int seconds = retry_after ? retry_after : row->retry_after;
     head_add(out, STR("X-Hestia-Error-Source"), str_from_c(err_source_name(row->source)));
     if (seconds)
         buf_addf(out, "Retry-After: %d\r\n", seconds);
-    if (error->err == ERR_METHOD_NOT_ALLOWED)
+    if (error->err == ERR_METHOD_NOT_ALLOWED && !fields.n)
         buf_add_c(out, "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
     if (error->err == ERR_UPGRADE_REQUIRED)
         buf_add_c(out, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
     if (error->err == ERR_INVALID_API_KEY)
         buf_add_c(out, "WWW-Authenticate: Bearer\r\n");
+    buf_add_str(out, fields);
 }
 
 void error_write_json(struct buf *out, const struct error *error, bool with_message)
@@ -175,8 +178,7 @@ enum err response_send_error_fields(struct task *t, struct conn *c, struct reque
     struct response response = {.status = row->status ? row->status : 500};
     struct buf body = BUF(64 << 10);
     error_write_json(&body, error, false);
-    error_fields(&response.fields, error, retry_after);
-    buf_add_str(&response.fields, fields);
+    error_fields(&response.fields, error, retry_after, fields);
     response.body = buf_str(&body);
     if (error->err == ERR_DRAINING)
         c->keep = false;

@@ -64,6 +64,8 @@ struct conn {
     struct {            /* the gateway's: a credential that was checked on this connection */
         uint64_t epoch; /* of the snapshot that it was checked under; 0 = none */
         uint16_t length;
+        uint8_t kind;       /* what the gateway found it to be */
+        const void *holder; /* whose it is; lives as long as that snapshot */
         char text[118];
     } credential;
     bool keep; /* the connection may carry another request */

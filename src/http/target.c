@@ -177,6 +177,21 @@ static struct str decode(struct arena *arena, struct str s, bool plus_is_space)
     return str_make(out, n);
 }
 
+void percent_encode(struct buf *out, struct str s)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < s.n; i++) {
+        uint8_t c = (uint8_t)s.p[i];
+        if (char_is(s.p[i], CHAR_UNRESERVED)) {
+            buf_add_char(out, s.p[i]);
+            continue;
+        }
+        buf_add_char(out, '%');
+        buf_add_char(out, digits[c >> 4]);
+        buf_add_char(out, digits[c & 15]);
+    }
+}
+
 struct str percent_decode(struct arena *arena, struct str s)
 {
     return str_find(s, '%') == s.n ? s : decode(arena, s, false);

@@ -4,6 +4,7 @@
 #define HESTIA_HTTP_TARGET_H
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "http/head.h"
 
@@ -21,6 +22,8 @@ struct target {
 enum err target_parse(struct arena *arena, enum method method, struct str raw, struct str host,
                       struct target *t, struct error *error) MUST_CHECK;
 /* Percent-decodes (for parameters and logs, never for forwarding); the bytes may be anything. */
+/* Everything but RFC 3986's unreserved characters becomes %XX: a segment of a path, a value of a query. */
+void percent_encode(struct buf *out, struct str s);
 struct str percent_decode(struct arena *arena, struct str s);
 /* The value of a query parameter, decoded; false when absent. First one wins. */
 bool query_get(struct arena *arena, struct str query, struct str name, struct str *value);

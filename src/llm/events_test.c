@@ -41,6 +41,8 @@ static const struct row {
     {"data: [DONE] \n\n", NULL, .event = true, .done = true},
     {"data:[DONE]\n\n", NULL, .event = true, .done = true},
     {"data: x\ndata: [DONE]\n\n", NULL, .event = true},
+    {"data: x\r\rdata: [DONE]\n\n", NULL, .event = true, .done = true},
+    {"data: \rdata: {\"error\":{}}\n\n", NULL, .event = true, .error = true},
     {"data: \"[DONE]\"\n\n", NULL, .event = true},
     {"\xef\xbb\xbf" USAGE "\n\n", "", .drop = true, .usage = true},
     /* comments are no events */
@@ -129,6 +131,7 @@ static void test_limit(void **state)
     enum { PIECE = 1000 };
     char piece[PIECE];
     memset(piece, 'x', sizeof piece);
+    memcpy(piece, "data:", 5);
     for (int extra = 0; extra <= 1; extra++) {
         CLEANUP(buf_free) struct buf out = BUF((size_t)4 << 20), whole = BUF((size_t)4 << 20);
         CLEANUP(event_filter_free) struct event_filter f = {0}, g = {0};
@@ -153,12 +156,59 @@ static void test_limit(void **state)
     assert_int_equal(out.n, 40000 * strlen(CHUNK "\n\n"));
 }
 
+/* What is read out of an event does not depend on where in it that stands. */
+static void test_any_place(void **state)
+{
+    static const char *const parts[] = {"\"usage\":{\"prompt_tokens\":7}", "\"error\":{}", "\"usage\":null",
+                                        "\"usages\":{}", "\"errors\":{}"};
+    for (size_t i = 0; i < COUNT_OF(parts); i++)
+        for (int before = 0; before < 100; before++)
+            for (int after = 0; after < 100; after++) {
+                CLEANUP(buf_free) struct buf text = BUF(0), out = BUF(0);
+                CLEANUP(event_filter_free) struct event_filter f = {.drop_usage = true};
+                buf_addf(&text, "data: {\"choices\":[],\"%0*d\":0,%s,\"%0*d\":0}\n\n", before, 0, parts[i],
+                         after, 0);
+                feed(&f, buf_str(&text), &out);
+                assert_int_equal(f.usage.prompt_tokens, i == 0 ? 7 : 0);
+                assert_int_equal(f.saw_error, i == 1);
+                assert_int_equal(f.content_events, i > 1);
+                assert_int_equal(out.n, i == 0 ? 0 : text.n);
+            }
+}
+
+static void test_content_events(void **state)
+{
+    static const struct {
+        const char *text;
+        uint64_t count;
+    } streams[] = {
+        {"", 0},
+        {CHUNK "\n\n" CHUNK "\n\n" USAGE "\n\ndata: [DONE]\n\n", 2},
+        {CHUNK "\r\n\r\n" CHUNK "\r\rdata: [DONE]\r\n\r\n", 2},
+        {": waiting\n\nevent: ping\n\n" CHUNK "\n\n", 1},
+        {CHUNK "\n\ndata: {\"error\":{\"message\":\"x\"}}\n\n", 1},
+        {"data: {\"choices\":[{}],\"usage\":{\"prompt_tokens\":1}}\n\n", 1},
+        {"data: {\"choices\":[]}\n\n", 1},
+        {"data: {\"error\":null,\"choices\":[{}]}\n\n", 1},
+        {CHUNK, 1},
+        {"data: [DONE]", 0},
+        {"data: not json\n\n", 1},
+    };
+    for (size_t i = 0; i < COUNT_OF(streams); i++)
+        for (int drop = 0; drop <= 1; drop++) {
+            CLEANUP(buf_free) struct buf out = BUF(0);
+            CLEANUP(event_filter_free) struct event_filter f = {.drop_usage = drop};
+            feed(&f, str_from_c(streams[i].text), &out);
+            assert_int_equal(event_filter_end(&f, &out), OK);
+            CHECK_INT(f.content_events, streams[i].count, streams[i].text);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_splits),
-        cmocka_unit_test(test_promptness),
-        cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_splits),    cmocka_unit_test(test_promptness),     cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_any_place), cmocka_unit_test(test_content_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

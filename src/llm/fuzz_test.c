@@ -323,17 +323,33 @@ static void filter(struct event_filter *f, struct str text, size_t a, size_t b, 
     assert_int_equal(event_filter_end(f, out), OK);
 }
 
+static void bytewise(struct event_filter *f, struct str text, struct buf *out)
+{
+    for (size_t i = 0; i < text.n; i++)
+        assert_int_equal(event_filter_feed(f, str_make(text.p + i, 1), out), OK);
+    assert_int_equal(event_filter_end(f, out), OK);
+}
+
+static void check_same(const struct event_filter *f, const struct event_filter *g)
+{
+    assert_true(same_usage(&f->usage, &g->usage) && f->saw_done == g->saw_done &&
+                f->saw_event == g->saw_event && f->saw_error == g->saw_error &&
+                f->began_with_error == g->began_with_error && f->content_events == g->content_events);
+}
+
 static void check_filter(struct str text, size_t a, size_t b)
 {
     for (int drop = 0; drop <= 1; drop++) {
-        CLEANUP(buf_free) struct buf one = BUF(0), three = BUF(0);
-        CLEANUP(event_filter_free) struct event_filter f = {.drop_usage = drop}, g = {.drop_usage = drop};
+        CLEANUP(buf_free) struct buf one = BUF(0), three = BUF(0), many = BUF(0);
+        CLEANUP(event_filter_free) struct event_filter f = {.drop_usage = drop}, g = f, h = f;
         filter(&f, text, 0, 0, &one);
         filter(&g, text, a, b, &three);
+        bytewise(&h, text, &many);
         assert_true(str_eq(buf_str(&one), buf_str(&three)));
+        assert_true(str_eq(buf_str(&one), buf_str(&many)));
         assert_true(drop || str_eq(buf_str(&one), text));
-        assert_true(same_usage(&f.usage, &g.usage) && f.saw_done == g.saw_done &&
-                    f.saw_event == g.saw_event && f.saw_error == g.saw_error);
+        check_same(&f, &g);
+        check_same(&f, &h);
     }
 }
 

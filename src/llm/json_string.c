@@ -9,6 +9,7 @@
 
 #include "base/num.h"
 #include "http/scan.h"
+#include "llm/json_block.h"
 
 typedef int8_t signed_block __attribute__((vector_size(16)));
 
@@ -77,18 +78,8 @@ const char *json_string_end_plain(const char *p, const char *end, const char **w
     return NULL;
 }
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-
-#define AVX2 __attribute__((target("avx2,bmi")))
-#define AVX2_INLINE static inline __attribute__((target("avx2,bmi"), always_inline))
-
-enum { BLOCK = 64, CLASS_SIMPLE = 15, CLASS_HEX = 112 };
-
-struct block {
-    __m256i low, high;
-    unsigned past; /* bytes at the front that were read already: only in the last block */
-};
+#if HAVE_AVX2_BLOCKS
+enum { CLASS_SIMPLE = 15, CLASS_HEX = 112 };
 
 /* What the bytes behind the last block still owe; bit 0 is the next byte. */
 struct carry {
@@ -98,38 +89,12 @@ struct carry {
     uint64_t after_e0, after_ed, after_f0, after_f4; /* have a narrower range */
 };
 
-AVX2_INLINE uint64_t mask_of(__m256i low, __m256i high, unsigned past)
-{
-    return ((uint32_t)_mm256_movemask_epi8(low) | (uint64_t)(uint32_t)_mm256_movemask_epi8(high) << 32) >>
-           past;
-}
-
-AVX2_INLINE uint64_t mask_equal(struct block b, char c)
-{
-    __m256i all = _mm256_set1_epi8(c);
-    return mask_of(_mm256_cmpeq_epi8(b.low, all), _mm256_cmpeq_epi8(b.high, all), b.past);
-}
-
 /* Unsigned: byte >= limit. */
 AVX2_INLINE uint64_t mask_from(struct block b, uint8_t limit)
 {
     __m256i all = _mm256_set1_epi8((char)limit);
     return mask_of(_mm256_cmpeq_epi8(_mm256_max_epu8(b.low, all), b.low),
                    _mm256_cmpeq_epi8(_mm256_max_epu8(b.high, all), b.high), b.past);
-}
-
-/* The bytes that end an escape of one character: those after an odd run of backslashes. A run that begins on
-   an even bit is odd when the bit after it is odd, and the other way round; adding a run's first bit to the
-   run finds that bit. */
-AVX2_INLINE uint64_t mask_escaped(uint64_t slashes, uint64_t *carry)
-{
-    const uint64_t even = 0x5555555555555555;
-    uint64_t first = *carry, live = slashes & ~first;
-    uint64_t starts = live & ~(live << 1);
-    uint64_t after_even = live + (starts & even), after_odd;
-    bool overflow = __builtin_add_overflow(live, starts & ~even, &after_odd);
-    *carry = overflow;
-    return (after_even & ~live & ~even) | (after_odd & ~live & even) | (first & ~slashes);
 }
 
 /* One bit for each class of table rows that the low and the high half of a byte agree on. */
@@ -244,12 +209,6 @@ AVX2_INLINE const char *skip_blocks(const char *p, const char *end)
     return p;
 }
 
-AVX2_INLINE struct block block_load(const char *p, unsigned past)
-{
-    return (struct block){_mm256_loadu_si256((const __m256i *)(const void *)p),
-                          _mm256_loadu_si256((const __m256i *)(const void *)(p + BLOCK / 2)), past};
-}
-
 /* Where the next block may begin so that it crosses no cache line: a little before p, in bytes that were
    checked and owe nothing, if the one before it neither begins an escape nor belongs to a UTF-8 sequence. */
 static inline const char *step_back(const char *p)
@@ -285,9 +244,8 @@ AVX2 static const char *string_end_avx2(const char *start, const char *p, const 
 const char *json_string_end(const char *start, const char *p, const char *end, const char **why,
                             const char **at)
 {
-#if defined(__x86_64__)
-    if (LIKELY(p > start && end - start >= BLOCK) && __builtin_cpu_supports("avx2") &&
-        __builtin_cpu_supports("bmi")) {
+#if HAVE_AVX2_BLOCKS
+    if (LIKELY(p > start && end - start >= BLOCK) && can_blocks()) {
         const char *found = string_end_avx2(start, p, end);
         if (LIKELY(found))
             return found;

@@ -24,9 +24,12 @@ struct prices *prices_new(const struct pricing_config *config, struct error *err
 struct prices *prices_ref(struct prices *p);
 void prices_unref(struct prices *p);
 
-/* The price of a provider's model, by the name that is sent to it: override of (provider, model), override of
-   the model, import, catalog; exact first, then without a date or ":tag" at its end, then without what stands
-   before the last '/'; ASCII case does not matter. Unknown: all 0, known = false. */
+/* The price of a provider's model, by the name that is sent to it: as it is, then without a date, "-latest"
+   or
+   ":tag" at its end, then without what stands before the last '/'; of each form the import, then the catalog,
+   where a name may also be "provider/model". Over that, whatever form it names: an override of the model, and
+   over that one of (provider, model). ASCII case does not matter. Allocates nothing. Unknown: all 0, known =
+   false. */
 struct price prices_find(const struct prices *p, struct str provider, struct str model);
 
 /* What this usage costs: cached tokens are part of the prompt's, reasoning tokens part of the completion's.

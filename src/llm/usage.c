@@ -1,12 +1,13 @@
 /*
  * The usage reader: follows the nesting of a JSON answer and reads the few numbers that matter, a byte at a
- * time where it matters and 16 elsewhere. It serves the relay of plain answers and the event filter. A key
- * with an escape in it is none of ours: no upstream writes `usage` that way. Pure.
+ * time where it matters and up to 64 elsewhere. It serves the relay of plain answers and the event filter. A
+ * key with an escape in it is none of ours: no upstream writes `usage` that way. Pure.
  */
 #include "llm/usage.h"
 
 #include "base/num.h"
 #include "http/scan.h"
+#include "llm/json_skip.h"
 
 enum { KEY_NOT_OURS = UINT8_MAX }; /* as a length of a key: too long or with an escape */
 
@@ -36,21 +37,22 @@ enum wanted {
     WANTED_REASONING
 };
 
-static const struct {
-    enum place place;
+struct key_row {
     struct str key;
     enum wanted wanted;
-} keys[] = {
-    {PLACE_ROOT, {"usage", 5}, WANTED_USAGE},
-    {PLACE_ROOT, {"choices", 7}, WANTED_CHOICES},
-    {PLACE_ROOT, {"error", 5}, WANTED_ERROR},
-    {PLACE_USAGE, {"prompt_tokens", 13}, WANTED_PROMPT},
-    {PLACE_USAGE, {"completion_tokens", 17}, WANTED_COMPLETION},
-    {PLACE_USAGE, {"total_tokens", 12}, WANTED_TOTAL},
-    {PLACE_USAGE, {"prompt_tokens_details", 21}, WANTED_PROMPT_DETAILS},
-    {PLACE_USAGE, {"completion_tokens_details", 25}, WANTED_COMPLETION_DETAILS},
-    {PLACE_PROMPT_DETAILS, {"cached_tokens", 13}, WANTED_CACHED},
-    {PLACE_COMPLETION_DETAILS, {"reasoning_tokens", 16}, WANTED_REASONING},
+};
+
+static const struct key_row keys[][6] = {
+    [PLACE_ROOT] = {{{"usage", 5}, WANTED_USAGE},
+                    {{"choices", 7}, WANTED_CHOICES},
+                    {{"error", 5}, WANTED_ERROR}},
+    [PLACE_USAGE] = {{{"prompt_tokens", 13}, WANTED_PROMPT},
+                     {{"completion_tokens", 17}, WANTED_COMPLETION},
+                     {{"total_tokens", 12}, WANTED_TOTAL},
+                     {{"prompt_tokens_details", 21}, WANTED_PROMPT_DETAILS},
+                     {{"completion_tokens_details", 25}, WANTED_COMPLETION_DETAILS}},
+    [PLACE_PROMPT_DETAILS] = {{{"cached_tokens", 13}, WANTED_CACHED}},
+    [PLACE_COMPLETION_DETAILS] = {{{"reasoning_tokens", 16}, WANTED_REASONING}},
 };
 
 static enum place place_at(const struct usage_reader *r)
@@ -64,13 +66,12 @@ static bool has_keys(enum place place)
     return place >= PLACE_ROOT && place <= PLACE_COMPLETION_DETAILS;
 }
 
-static enum wanted key_meaning(const struct usage_reader *r)
+/* `place` has keys. */
+static enum wanted key_meaning(enum place place, struct str key)
 {
-    enum place place = place_at(r);
-    for (size_t i = 0; i < COUNT_OF(keys); i++)
-        if (keys[i].place == place && keys[i].key.n == r->key_n &&
-            memcmp(keys[i].key.p, r->key, r->key_n) == 0)
-            return keys[i].wanted;
+    for (const struct key_row *row = keys[place]; row->key.n; row++)
+        if (row->key.n == key.n && memcmp(row->key.p, key.p, key.n) == 0)
+            return row->wanted;
     return WANTED_NOTHING;
 }
 
@@ -158,8 +159,10 @@ static void read_between(struct usage_reader *r, char c)
         r->broken = true;
         return;
     }
-    if (c != ']' && place_at(r) == PLACE_CHOICES)
+    if (c != ']' && place_at(r) == PLACE_CHOICES) {
         r->empty_choices = false;
+        r->places[r->depth - 1] = PLACE_OTHER; /* what more there is does not matter */
+    }
     if (c == '"') {
         string_begin(r);
     } else if (c == '{' || c == '[') {
@@ -197,7 +200,7 @@ static const char *read_number(struct usage_reader *r, const char *p, const char
     return p;
 }
 
-static const char *find_quote(const char *p, const char *end)
+static inline const char *find_quote(const char *p, const char *end)
 {
     for (; end - p >= SCAN_BLOCK; p += SCAN_BLOCK) {
         scan_block b = scan_load(p);
@@ -250,43 +253,153 @@ static const char *read_key(struct usage_reader *r, const char *p, const char *e
         r->key_n = KEY_NOT_OURS;
         return stop + 1;
     }
-    r->wanted = (uint8_t)key_meaning(r);
+    r->wanted = (uint8_t)key_meaning(place_at(r), str_make(r->key, r->key_n == KEY_NOT_OURS ? 0 : r->key_n));
     r->expect_key = false;
     r->state = STATE_BETWEEN;
     return stop + 1;
 }
 
-/* To the next byte that changes the nesting, begins a string, or (`commas`) separates: all that matters where
-   no value is wanted. */
-static inline const char *skip_values(const char *p, const char *end, bool commas)
+/* ---- more than a byte at a time: each step is what the functions above would do with the same bytes -------
+ */
+
+static const bool separators[256] = {
+    ['"'] = true, [','] = true, ['{'] = true, ['}'] = true, ['['] = true, [']'] = true};
+
+static inline bool is_separator(char c)
 {
-    char comma = commas ? ',' : '"';
+    return separators[(uint8_t)c];
+}
+
+/* To the next byte that changes the nesting, begins a string or separates: all that matters where no value is
+   wanted. Most often it is near. */
+static inline const char *skip_values(const char *p, const char *end)
+{
+    enum { NEAR = 12 };
+    for (const char *near = end - p > NEAR ? p + NEAR : end; p < near; p++)
+        if (is_separator(*p))
+            return p;
     for (; end - p >= SCAN_BLOCK; p += SCAN_BLOCK) {
-        scan_block b = scan_load(p), brackets = b | 0x20;
-        size_t at = scan_first(
-            (scan_block)((b == '"') | (b == (uint8_t)comma) | (brackets == '{') | (brackets == '}')));
+        scan_block b = scan_load(p), folded = b | 0x20;
+        size_t at = scan_first((scan_block)((b == '"') | (b == ',') | (folded == '{') | (folded == '}')));
         if (at < SCAN_BLOCK)
             return p + at;
     }
-    while (p < end && *p != '"' && *p != comma && (*p | 0x20) != '{' && (*p | 0x20) != '}')
+    while (p < end && !is_separator(*p))
         p++;
     return p;
 }
 
-static const char *read_outside(struct usage_reader *r, const char *p, const char *end)
+/* The same where commas do not matter either. */
+static const char *skip_other(const char *p, const char *end)
 {
-    enum place place = place_at(r);
-    if (r->depth > 0 && r->wanted == WANTED_NOTHING && place != PLACE_CHOICES)
-        p = skip_values(p, end, has_keys(place));
+    for (; end - p >= SCAN_BLOCK; p += SCAN_BLOCK) {
+        scan_block b = scan_load(p), folded = b | 0x20;
+        size_t at = scan_first((scan_block)((b == '"') | (folded == '{') | (folded == '}')));
+        if (at < SCAN_BLOCK)
+            return p + at;
+    }
+    while (p < end && (*p == ',' || !is_separator(*p)))
+        p++;
+    return p;
+}
+
+/* The innermost container that matters, by its depth; 0: none does. */
+static uint32_t floor_of(const struct usage_reader *r)
+{
+    uint32_t floor = MIN(r->depth, (uint32_t)COUNT_OF(r->places));
+    while (floor > 0 && r->places[floor - 1] == PLACE_OTHER)
+        floor--;
+    return floor;
+}
+
+/* Inside of what does not matter, in a string of it or not: in blocks as far as they go. */
+static const char *skip_nested(struct usage_reader *r, const char *p, const char *end)
+{
+    struct json_nest nest = {r->depth, r->state == STATE_STRING, r->escaped};
+    uint32_t floor = floor_of(r);
+    const char *stop = json_skip_nested(p, end, floor, &nest);
+    if (stop == p)
+        return p;
+    for (size_t i = floor; i < COUNT_OF(r->places); i++)
+        r->places[i] = PLACE_OTHER; /* whatever containers are open there now */
+    r->depth = nest.depth;
+    r->state = nest.in_string ? STATE_STRING : STATE_BETWEEN;
+    r->escaped = nest.escaped;
+    r->complete = nest.depth == 0;
+    return stop;
+}
+
+static const char *read_other(struct usage_reader *r, const char *p, const char *end)
+{
+    const char *stop = skip_nested(r, p, end);
+    if (stop != p)
+        return stop;
+    p = skip_other(p, end);
     if (p == end)
         return p;
     read_between(r, *p);
     return p + 1;
 }
 
+/* p at the quote where a string begins. */
+static inline const char *take_string(struct usage_reader *r, const char *p, const char *end)
+{
+    const char *stop = find_quote(p + 1, end);
+    if (stop == end || *stop == '\\') { /* not so simple */
+        string_begin(r);
+        return p + 1;
+    }
+    if (r->expect_key) {
+        r->wanted = (uint8_t)key_meaning(place_at(r), str_make(p + 1, (size_t)(stop - p - 1)));
+        r->expect_key = false;
+    } else {
+        r->has_error |= r->wanted == WANTED_ERROR;
+        r->wanted = WANTED_NOTHING;
+    }
+    return stop + 1;
+}
+
+/* Among the members of an object that matters, as long as it is the innermost. */
+static const char *read_members(struct usage_reader *r, const char *p, const char *end)
+{
+    const uint32_t depth = r->depth;
+    while (r->depth == depth && r->state == STATE_BETWEEN) {
+        if (r->wanted == WANTED_NOTHING)
+            p = skip_values(p, end);
+        else
+            while (p < end && (*p == ':' || *p == ' '))
+                p++;
+        if (p == end)
+            break;
+        if (*p == '"') {
+            p = take_string(r, p, end);
+        } else if (*p == ',') {
+            r->wanted = WANTED_NOTHING;
+            r->expect_key = true;
+            p++;
+        } else {
+            read_between(r, *p++);
+            if (r->state == STATE_NUMBER)
+                p = read_number(r, p, end);
+        }
+    }
+    return p;
+}
+
+static const char *read_outside(struct usage_reader *r, const char *p, const char *end)
+{
+    enum place place = place_at(r);
+    if (has_keys(place))
+        return read_members(r, p, end);
+    if (r->depth > 0 && place == PLACE_OTHER)
+        return read_other(r, p, end);
+    read_between(r, *p);
+    return p + 1;
+}
+
 void usage_reader_feed(struct usage_reader *r, struct str bytes)
 {
-    const char *p = bytes.p, *end = p + bytes.n;
+    const char *p = bytes.p, *end = p + bytes.n, *stop;
     while (p < end && !r->broken) {
         switch ((enum state)r->state) {
         case STATE_BETWEEN:
@@ -296,7 +409,8 @@ void usage_reader_feed(struct usage_reader *r, struct str bytes)
             p = read_key(r, p, end);
             break;
         case STATE_STRING:
-            p = read_string(r, p, end);
+            stop = r->depth > 0 && place_at(r) == PLACE_OTHER ? skip_nested(r, p, end) : p;
+            p = stop != p ? stop : read_string(r, p, end);
             break;
         case STATE_NUMBER:
             p = read_number(r, p, end);

@@ -44,7 +44,10 @@ struct event_filter {
     bool saw_done;         /* data: [DONE] */
     bool began_with_error; /* the very first one was */
     bool saw_error;        /* an event whose data is an error object */
-    struct buf pending;    /* of the incomplete event; free it */
+    /* Events with data so far, but for [DONE], errors and those that only bring usage: about one token each.
+     */
+    uint64_t content_events;
+    struct buf pending; /* of the incomplete event; free it */
     /* private */
     bool in_line;      /* the current line has bytes */
     bool after_cr;     /* a LF that comes now belongs to the CR before it */

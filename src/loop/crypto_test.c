@@ -85,12 +85,9 @@ static void random_differs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sha256_known_answers),
-        cmocka_unit_test(sha1_known_answer),
-        cmocka_unit_test(websocket_accept),
-        cmocka_unit_test(base64_known_answers),
-        cmocka_unit_test(hmac_known_answer),
-        cmocka_unit_test(equality),
+        cmocka_unit_test(sha256_known_answers), cmocka_unit_test(sha1_known_answer),
+        cmocka_unit_test(websocket_accept),     cmocka_unit_test(base64_known_answers),
+        cmocka_unit_test(hmac_known_answer),    cmocka_unit_test(equality),
         cmocka_unit_test(random_differs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,7 +28,8 @@ struct sock {
     bool readable, writable;          /* sticky */
     bool peer_closed;   /* RDHUP, HUP or ERR was seen: the peer sends no more (unread bytes may wait) */
     bool broken;        /* HUP or ERR was seen: both directions are over */
-    bool tls_truncated; /* the stream ended without close_notify */
+    bool tls_lenient;   /* ending without close_notify is fine */
+    bool tls_truncated; /* the stream ended without it, and that is not */
 };
 
 /* Takes over a non-blocking descriptor. */

@@ -20,6 +20,7 @@ struct tls_context {
 struct tls_stream {
     SSL *ssl;
     bool abandoned;
+    enum err ended; /* how reading ended; OK: it has not */
 };
 
 /* OpenSSL's newest reason, as a sentence. */
@@ -159,7 +160,7 @@ static enum err outcome(struct sock *s, int result)
     default:
         s->tls->abandoned = true;
         if (ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-            s->tls_truncated = true;
+            s->tls_truncated = !s->tls_lenient;
             ERR_clear_error();
             return ERR_END;
         }
@@ -171,6 +172,9 @@ enum err tls_stream_recv(struct sock *s, char *p, size_t max, size_t *n)
 {
     size_t total = 0;
     int result = 1;
+    *n = 0;
+    if (s->tls->ended != OK)
+        return s->tls->ended;
     ERR_clear_error();
     /* Records are at most 16 KiB: several fill the caller's buffer with one wake-up. */
     while (total < max) {
@@ -181,11 +185,12 @@ enum err tls_stream_recv(struct sock *s, char *p, size_t max, size_t *n)
         total += got;
     }
     *n = total;
-    if (total == 0)
-        return outcome(s, result);
-    if (result != 1 && SSL_get_error(s->tls->ssl, result) == SSL_ERROR_WANT_READ)
-        s->readable = false;
-    return OK;
+    if (result == 1)
+        return OK;
+    enum err err = outcome(s, result);
+    if (err != ERR_AGAIN)
+        s->tls->ended = err; /* OpenSSL says why only once */
+    return total ? OK : err;
 }
 
 enum err tls_stream_sendv(struct sock *s, const struct iovec *parts, int count, size_t *n)

@@ -10,6 +10,8 @@ struct tls_context;
 struct tls_client_options {
     struct str ca_file; /* empty = the system's */
     bool insecure_skip_verify;
+    bool allow_unclean_close; /* the peer may end the connection without close_notify (details.md section 11)
+                               */
 };
 
 /* NULL on failure, with the reason (file, OpenSSL's text) in `error`. Free with tls_context_unref. */

@@ -17,11 +17,17 @@ struct command {
     const char *summary;
     const char *usage;
     int (*run)(struct cli_options *options);
+    bool takes_words; /* beside options */
 };
 
 static int command_serve(struct cli_options *options)
 {
     return serve_main(options);
+}
+
+static int command_manage(struct cli_options *options)
+{
+    return manage_main(options);
 }
 
 /* ---- looking at the configuration -----------------------------------------------------------------------
@@ -156,6 +162,11 @@ static int command_hash_key(struct cli_options *options)
 /* ---- the table ------------------------------------------------------------------------------------------
  */
 
+#define MANAGE_USAGE                                                                                         \
+    "      --url URL         where the gateway listens (else HESTIA_URL, else http://127.0.0.1:8080)\n"      \
+    "      --json            the gateway's answer as it is\n\n"                                              \
+    "HESTIA_ADMIN_KEY holds the key: one of auth.admin_keys, else of auth.api_keys.\n"
+
 static const struct command commands[] = {
     {"serve", "Run the gateway (the default)",
      "hestia [serve] [options]\n\n"
@@ -174,13 +185,36 @@ static const struct command commands[] = {
      "Checks the files, merged in this order, and tells everything that is wrong at once.\n"
      "      --strict          warnings count as errors\n"
      "      --json            findings as JSON\n",
-     command_validate},
+     command_validate, .takes_words = true},
     {"config", "Show the configuration, its documentation or its schema",
      "hestia config show|doc|schema [-c FILE]\n\n"
      "  show      the merged configuration with secrets masked\n"
      "  doc       every key, as Markdown\n"
      "  schema    JSON Schema for editors\n",
-     command_config},
+     command_config, .takes_words = true},
+    {"clients", "Holders of API keys, in a running gateway",
+     "hestia clients [list] | show ID | create NAME [--strategy ID] | rename ID NAME | enable ID | disable "
+     "ID |\n"
+     "               assign ID STRATEGY | rotate ID | delete ID\n\n"
+     "create and rotate print the key: it is shown this once. Without --strategy the client gets one of its "
+     "own.\n"
+     "      --data FILE       create: the whole client as JSON (- is standard input)\n" MANAGE_USAGE,
+     command_manage, .takes_words = true},
+    {"strategies", "What clients may use, in a running gateway",
+     "hestia strategies [list] | show ID | create NAME | rename ID NAME | update ID --data FILE | clients ID "
+     "|\n"
+     "                  delete ID\n\n"
+     "update takes the keys that change, as JSON; null takes one away. For example\n"
+     "  echo '{\"rate_limits\":[{\"limit_type\":\"requests\",\"value\":60,\"time_window\":\"minute\"}]}' |\n"
+     "    hestia strategies update default --data -\n"
+     "      --data FILE       create, update: JSON (- is standard input)\n" MANAGE_USAGE,
+     command_manage, .takes_words = true},
+    {"usage", "What was used, and what is left, in a running gateway",
+     "hestia usage [show] [--scope S --id ID] [--range R] | ids --scope S | limits | requests [--limit N]\n\n"
+     "      --scope S         global (default), client, provider, model, strategy\n"
+     "      --id ID           of which one\n"
+     "      --range R         hour, day, week, month\n" MANAGE_USAGE,
+     command_manage, .takes_words = true},
     {"hash-key", "Hash an API key for auth.api_keys",
      "hestia hash-key [--json]\n\nReads a key from standard input and prints sha256:HEX for auth.api_keys.\n",
      command_hash_key},
@@ -250,6 +284,23 @@ static void list_add(struct parse *p, const char **list, size_t *count, size_t m
         usage_error(p, "too many values: ", value);
 }
 
+static bool parse_managing(struct parse *p)
+{
+    struct cli_options *o = p->options;
+    const struct {
+        const char *name, **place;
+    } known[] = {
+        {"--url", &o->url}, {"--strategy", &o->strategy}, {"--data", &o->data},  {"--scope", &o->scope},
+        {"--id", &o->id},   {"--range", &o->range},       {"--limit", &o->limit}};
+    const char *value;
+    for (size_t i = 0; i < COUNT_OF(known) && p->command->run == command_manage; i++)
+        if ((value = option_value(p, known[i].name))) {
+            *known[i].place = value;
+            return true;
+        }
+    return false;
+}
+
 static bool parse_valued(struct parse *p)
 {
     struct cli_options *o = p->options;
@@ -269,7 +320,7 @@ static bool parse_valued(struct parse *p)
     else if ((value = option_value(p, "--approach")))
         o->approach = value;
     else
-        return false;
+        return parse_managing(p);
     return true;
 }
 
@@ -312,9 +363,7 @@ static void check_addresses(struct parse *p)
 
 static void check_rest(struct parse *p)
 {
-    bool takes_rest =
-        strcmp(p->command->name, "validate-config") == 0 || strcmp(p->command->name, "config") == 0;
-    if (p->options->rest_count && !takes_rest)
+    if (p->options->rest_count && !p->command->takes_words)
         usage_error(p, "unexpected argument ", p->options->rest[0]);
 }
 
@@ -338,6 +387,7 @@ int cli_run(int argc, char **argv)
     }
     if (!command->run)
         return mock_llm_main(argc - 1, argv + 1);
+    options.command = command->name;
     static struct parse p;
     p = (struct parse){
         .options = &options, .command = command, .argc = argc, .argv = argv, .at = named ? 2 : 1};

@@ -18,12 +18,16 @@ struct cli_options {
     size_t listen_count;
     const char *log_format, *log_level;
     const char *approach;
+    const char *command; /* as it was found */
+    const char *url, *strategy, *data, *scope, *id, *range,
+        *limit; /* of those that manage a running gateway */
     bool strict, json;
     const char *rest[64]; /* positional arguments */
     size_t rest_count;
 };
 
-int serve_main(const struct cli_options *options); /* serve.c */
-int mock_llm_main(int argc, char **argv);          /* mock_llm.c */
+int serve_main(const struct cli_options *options);  /* serve.c */
+int manage_main(const struct cli_options *options); /* manage.c */
+int mock_llm_main(int argc, char **argv);           /* mock_llm.c */
 
 #endif

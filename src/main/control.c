@@ -10,10 +10,13 @@ enum { CANCEL_GRACE_MS = 2000 };
 /* ---- telling the workers --------------------------------------------------------------------------------
  */
 
-/* A reload is done when the last worker has the new snapshot: only then it is said. */
+/* A snapshot is in force when the last worker has it: only then control goes on with `done`. */
 struct reload_round {
+    struct message message;
+    struct control *control;
     _Atomic size_t left;
-    const char *cause;
+    void (*done)(void *argument);
+    void *argument;
 };
 
 struct worker_message {
@@ -24,12 +27,24 @@ struct worker_message {
     struct reload_round *round;
 };
 
+static void workers_stop(struct control *c);
+
+/* Control thread. */
+static void round_ended(struct message *m)
+{
+    struct reload_round *round = CONTAINER_OF(m, struct reload_round, message);
+    struct control *c = round->control;
+    c->open_rounds--;
+    round->done(round->argument);
+    mem_free(round);
+    if (c->workers_may_stop)
+        workers_stop(c);
+}
+
 static void round_step(struct reload_round *round)
 {
-    if (atomic_fetch_sub(&round->left, 1) != 1)
-        return;
-    log_event(LOG_INFO, "config_reloaded", "Configuration reloaded (%s)", round->cause);
-    mem_free(round);
+    if (atomic_fetch_sub(&round->left, 1) == 1)
+        loop_post(round->control->loop, &round->message);
 }
 
 static void worker_message_arrived(struct message *m)
@@ -64,14 +79,34 @@ static void workers_tell(struct control *c, void (*act)(struct worker *w))
         worker_tell(c->gateway.workers[i], act, NULL, NULL);
 }
 
-static void workers_give(struct control *c, struct snapshot *snapshot, const char *cause)
+/* Takes over the caller's reference. */
+static void snapshot_give(struct control *c, struct snapshot *snapshot, void (*done)(void *argument),
+                          void *argument)
 {
     struct reload_round *round = mem_alloc(sizeof *round);
     REQUIRE(round);
-    round->cause = cause;
+    *round = (struct reload_round){.control = c, .done = done, .argument = argument};
+    round->message.on_arrival = round_ended;
     atomic_init(&round->left, c->gateway.worker_count);
+    c->open_rounds++;
     for (size_t i = 0; i < c->gateway.worker_count; i++)
         worker_tell(c->gateway.workers[i], NULL, snapshot, round);
+    snapshot_unref(c->snapshot);
+    c->snapshot = snapshot;
+}
+
+/* A change of clients or strategies: the same snapshot with another book. */
+static void books_publish(void *argument, void (*done)(void *argument), void *done_argument)
+{
+    struct control *c = argument;
+    struct book *book = c->workers_may_stop ? NULL : books_current(c->gateway.books);
+    struct snapshot *snapshot = book ? snapshot_with_book(c->snapshot, book) : NULL;
+    REQUIRE(snapshot || !book); /* a revocation that nobody heeds would be worse than an end */
+    book_unref(book);
+    if (snapshot)
+        snapshot_give(c, snapshot, done, done_argument);
+    else
+        done(done_argument); /* the workers are ending */
 }
 
 /* ---- reload ---------------------------------------------------------------------------------------------
@@ -140,17 +175,27 @@ static void warn_about_fixed_keys(const struct config *old, const struct config 
                   "apply it");
 }
 
+struct snapshot *control_snapshot(struct control *c, struct config *config, struct error *error)
+{
+    struct snapshot_sources from = {config, c->services, c->providers, c->gateway.books};
+    return snapshot_new(&from, error);
+}
+
+static void say_reloaded(void *cause)
+{
+    log_event(LOG_INFO, "config_reloaded", "Configuration reloaded (%s)", (const char *)cause);
+}
+
 static enum err config_apply(struct control *c, struct config *config, const char *cause, struct error *error)
 {
     TRY(services_apply(c->services, config));
-    struct snapshot *snapshot = snapshot_new(config, c->services, c->providers, error);
+    struct snapshot *snapshot = control_snapshot(c, config, error);
     if (!snapshot) {
         enum err ignored = services_apply(c->services, c->config); /* back to what was */
         (void)ignored;
         return error->err;
     }
-    workers_give(c, snapshot, cause);
-    snapshot_unref(snapshot);
+    snapshot_give(c, snapshot, say_reloaded, (void *)(uintptr_t)cause);
     return OK;
 }
 
@@ -208,10 +253,18 @@ static void worker_ended(struct gateway *g, struct worker *w)
     loop_post(g->control, &w->end_message);
 }
 
+/* Not while a change still has to reach them: its caller is a request of theirs. */
+static void workers_stop(struct control *c)
+{
+    if (!c->open_rounds)
+        workers_tell(c, worker_stop);
+}
+
 static void services_stopped(void *argument)
 {
     struct control *c = argument;
-    workers_tell(c, worker_stop);
+    c->workers_may_stop = true;
+    workers_stop(c);
 }
 
 static void stop_services(struct control *c)
@@ -300,6 +353,7 @@ enum err control_watch(struct control *c)
     c->signals.on_signal = on_signal;
     c->gateway.on_worker_idle = worker_idle;
     c->gateway.on_worker_end = worker_ended;
+    books_on_change(c->gateway.books, (struct books_publisher){books_publish, c});
     TRY(signals_open(c->loop, &c->signals));
     return files_watch(c);
 }

@@ -16,6 +16,9 @@ struct control {
     struct gateway gateway;
     struct config_sources sources;
     struct config *config;
+    struct snapshot *snapshot; /* in force; a reference */
+    size_t open_rounds;        /* snapshots that some worker has still to take */
+    bool workers_may_stop;
     struct signals signals;
     struct file_watch files;
     bool files_open;
@@ -31,7 +34,9 @@ void control_reload(struct control *c, const char *cause);
 /* First call: stop taking requests, finish what runs, stop the children, end the loop. Second call: at once.
  */
 void control_drain(struct control *c);
-/* Signals and the file watch. */
+/* A snapshot of a configuration with all that control owns. NULL with the reason. */
+struct snapshot *control_snapshot(struct control *c, struct config *config, struct error *error);
+/* Signals, changes of the books, and the file watch. */
 enum err control_watch(struct control *c) MUST_CHECK;
 /* Log level as the configuration says, unless the command line did. */
 void control_log_level(const struct control *c, const struct config *config);

@@ -148,6 +148,7 @@ static enum err workers_make(struct boot *b, struct snapshot *snapshot, struct e
         g->workers[i] = worker_new(g, i, snapshot, fds, b->bound_count, error);
         if (!g->workers[i])
             return error->err;
+        g->workers[i]->journal = g->store ? store_journal(g->store, i) : NULL;
         g->worker_count++;
     }
     for (size_t i = 0; i < LISTEN_MAX; i++)
@@ -175,6 +176,36 @@ static void log_start(const struct boot *b)
     log_end(&l);
 }
 
+/* ---- the books --------------------------------------------------------------------------------------------
+ */
+
+/* The default place may be out of reach (a read-only container, a second gateway): then accounts are not
+   kept, and that is said. A place that was asked for must be there. */
+static enum err store_begin(struct control *c, struct error *error)
+{
+    const struct storage_config *storage = &c->config->storage;
+    struct store_options options = {storage->path, storage->request_days};
+    c->gateway.store = store_open(&options, error);
+    if (!c->gateway.store && (storage->path.n || storage->reject_on_failure))
+        return error->err;
+    if (!c->gateway.store)
+        log_event(LOG_WARNING, "store_unavailable",
+                  "Accounts are not kept: %s; storage.path says where they may lie", error_text(error));
+    error->err = OK;
+    return OK;
+}
+
+static enum err books_begin(struct control *c, struct error *error)
+{
+    struct gateway *g = &c->gateway;
+    TRY(store_begin(c, error));
+    g->rests = rests_new();
+    g->books = books_new(c->loop, g->store);
+    if (!g->rests || !g->books)
+        return error_set(error, ERR_NOMEM, "out of memory");
+    return books_load(g->books, c->config, error);
+}
+
 /* ---- up and down ----------------------------------------------------------------------------------------
  */
 
@@ -185,6 +216,7 @@ static enum err boot(struct boot *b, struct error *error)
     error_set(error, ERR_NOMEM, "out of memory");
     c->gateway.route_tables = tables;
     c->gateway.route_table_count = COUNT_OF(tables);
+    c->gateway.sources = &c->sources;
     c->loop = loop_new();
     c->metrics = metric_set_new();
     if (!c->loop || !c->metrics)
@@ -200,14 +232,12 @@ static enum err boot(struct boot *b, struct error *error)
     if (!c->providers)
         return ERR_NOMEM;
     TRY(services_apply(c->services, c->config));
-    struct snapshot *snapshot = snapshot_new(c->config, c->services, c->providers, error);
-    if (!snapshot)
+    TRY(probe(b, error)); /* before anything is written: a second gateway on the port ends here */
+    TRY(books_begin(c, error));
+    c->snapshot = control_snapshot(c, c->config, error);
+    if (!c->snapshot)
         return error->err;
-    enum err err = probe(b, error);
-    if (err == OK)
-        err = workers_make(b, snapshot, error);
-    snapshot_unref(snapshot);
-    TRY(err);
+    TRY(workers_make(b, c->snapshot, error));
     TRY(control_watch(c));
     for (size_t i = 0; i < c->gateway.worker_count; i++)
         TRY(worker_start(c->gateway.workers[i]));
@@ -235,6 +265,10 @@ static void shut_down(struct boot *b)
         file_watch_close(&c->files);
     for (size_t i = 0; i < c->gateway.worker_count; i++)
         worker_free(c->gateway.workers[i]);
+    store_close(c->gateway.store);
+    snapshot_unref(c->snapshot);
+    books_free(c->gateway.books);
+    rests_free(c->gateway.rests);
     peers_free(c->gateway.peers);
     providers_free(c->providers);
     services_free(c->services);

@@ -25,7 +25,8 @@ static enum err place_init(struct placement *p, struct place *place, const struc
                            struct str text, uint16_t port, struct error *error)
 {
     struct tls_client_options tls = {.ca_file = config->tls.ca,
-                                     .insecure_skip_verify = config->tls.insecure_skip_verify};
+                                     .insecure_skip_verify = config->tls.insecure_skip_verify,
+                                     .allow_unclean_close = config->tls.allow_unclean_close};
     text = port_substitute(&p->arena, text, port);
     if (!text.p)
         return error_set(error, ERR_NOMEM, "out of memory");

@@ -15,7 +15,8 @@
 struct store;
 
 struct store_options {
-    struct str path;       /* the database; its journal lies in PATH-journal/, the pepper in PATH-pepper.
+    struct str path;       /* the database; its journal lies in PATH-ledger/ (SQLite itself
+                              uses PATH-journal), the pepper in PATH-pepper.
                               Empty: $XDG_STATE_HOME/hestia/hestia.db, else ~/.local/state/hestia/hestia.db */
     uint64_t request_days; /* older rows of the list of requests go; 0 = 30 */
 };
@@ -42,7 +43,7 @@ struct store_row {
     struct str definition; /* JSON */
     uint64_t revision;     /* grows with every change of this row, never starts again after a deletion */
     int64_t created_us, updated_us;
-    bool is_deleted; /* in a change: the row goes */
+    bool is_deleted; /* the row goes; loaded: it is gone, and this was its last revision */
 };
 struct store_audit {
     int64_t at_us;
@@ -52,10 +53,11 @@ struct store_audit {
     struct str detail; /* JSON of what it is now, without secrets */
 };
 
-/* Boot, before the thread is needed: all rows, in order of creation, in the arena. */
+/* Boot, blocking: all rows, in order of creation, in the arena; deleted ones too, without definition. */
 enum err store_load(struct store *s, struct arena *arena, struct store_row **rows, size_t *count,
                     struct error *error) MUST_CHECK;
-/* All of it or nothing, durable (synchronous=FULL) when it returns OK. ERR_STORE with the reason. */
+/* All of it or nothing, durable (synchronous=FULL) when it returns OK. ERR_STORE with the reason. A revision
+   that is not beyond the one the id has, or had when it was deleted, becomes the next one after it. */
 enum err store_write(struct task *t, struct store *s, const struct store_row *rows, size_t row_count,
                      const struct store_audit *audit, size_t audit_count, struct error *error) MUST_CHECK;
 
@@ -67,6 +69,7 @@ enum {
     LATENCY_BUCKETS = 24
 }; /* powers of two: bucket i holds durations below 2^i milliseconds, the last all */
 
+/* An exchange counts in the minute, hour and day in which it ended. */
 struct usage_point {
     int64_t at; /* seconds, beginning of the row, UTC */
     uint64_t requests, ok, failed, cancelled, aborted;
@@ -82,7 +85,9 @@ struct usage_query {
         grain; /* AUTO: up to 24 h minutes, up to 7 days hours, else days; the answer says which */
 };
 /* Zero-filled, oldest first; the present minute, hour and day are in. What has been settled up to now is
-   counted, also what the batch writer has not written yet. */
+   counted, also what the batch writer has not written yet. Rows of different grains are never added up.
+   ERR_BAD_REQUEST (param names the field): no range, or more than 10,000 points. The arena is filled by the
+   store's thread while the task waits: nothing else may use it then (the same in all that follows). */
 enum err store_usage(struct task *t, struct store *s, struct usage_query *query, struct arena *arena,
                      struct usage_point **points, size_t *count, struct error *error) MUST_CHECK;
 /* What a tier has rows of: ids, sorted. */
@@ -103,9 +108,12 @@ struct request_row {
 struct request_query {
     struct str client, strategy, provider, model, request_id; /* empty = any */
     int outcome;                                              /* enum entry_outcome; -1 = any */
-    int64_t before_us;                                        /* only older ones; 0 = from the newest */
+    int64_t before_us;                                        /* ended before; 0 = from the newest */
     size_t limit;                                             /* 1..1000 */
 };
+/* Newest end first. `model` is the one asked for or the one sent. For the next page set before_us to the last
+   row's ended_us: a page holds some rows more than `limit` rather than ending between rows of the same
+   microsecond (store_audits alike). */
 enum err store_requests(struct task *t, struct store *s, const struct request_query *query,
                         struct arena *arena, struct request_row **rows, size_t *count,
                         struct error *error) MUST_CHECK;
@@ -113,7 +121,9 @@ enum err store_audits(struct task *t, struct store *s, int64_t before_us, size_t
                       struct store_audit **list, size_t *count, struct error *error) MUST_CHECK;
 
 /* Boot: what strategies used since `since_us` (wall), for their sliding counters: sums per strategy and slot
-   of 5 s, oldest first; a request counts in `requests` when its outcome is ok, cancelled or aborted. */
+   of 5 s, oldest first; a request counts in `requests` when its outcome is ok, cancelled or aborted, in the
+   slot in which it was admitted; tokens and cost in the slot in which it ended. Blocking; `each` runs on the
+   store's thread meanwhile. */
 struct usage_recent {
     struct str strategy;
     int64_t at_us;

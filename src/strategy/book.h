@@ -18,6 +18,7 @@ struct book_strategy {
     bool is_managed; /* by the configuration */
     uint32_t label;  /* metric label of the id */
     uint32_t client_count;
+    struct str definition; /* JSON, in its normal form */
 };
 
 struct book_client {
@@ -29,6 +30,7 @@ struct book_client {
     int64_t created_us, updated_us;
     bool is_managed;
     uint32_t label;
+    struct str definition; /* JSON, in its normal form, without the key */
 };
 
 struct book; /* reference-counted, immutable but for the limiters */

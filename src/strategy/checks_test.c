@@ -212,7 +212,7 @@ static void test_azure_form(void **state)
     assert_non_null(strstr(request, "\r\napi-key: sk-upstream\r\n"));
     assert_null(strstr(request, "Authorization"));
     assert_int_equal(stage_get(&server.lists), 0); /* it would list base models, not deployments */
-    assert_true(provider_pool_knows(pool, STR("my-deployment")));
+    assert_true(provider_pool_knows(pool, NULL, STR("my-deployment")));
 }
 
 /* One that takes connections and says nothing holds up nobody else. */
@@ -304,12 +304,12 @@ static void test_list_is_fetched(void **state)
     atomic_store(&server.list, "{\"data\":[{\"id\":\"m1\",\"created\":5},{\"id\":\"m\"}]}");
     use(pool_config(p, 2));
     AWAIT(status_at(0).model_count == 2);
-    assert_int_equal(provider_pool_models(pool, &arena, &models), 2);
+    assert_int_equal(provider_pool_models(pool, NULL, &arena, &models), 2);
     assert_true(str_eq(models[0].id, STR("m1")) && models[0].created == 5);
     assert_true(str_eq(models[1].owned_by, STR("A")));
-    assert_true(provider_pool_knows(pool, STR("m1")));
+    assert_true(provider_pool_knows(pool, NULL, STR("m1")));
     assert_true(provider_pool_lists(pool, STR("m1")));
-    assert_false(provider_pool_knows(pool, STR("m2")));
+    assert_false(provider_pool_knows(pool, NULL, STR("m2")));
     arena_free(&arena);
 }
 

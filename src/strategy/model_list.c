@@ -1,6 +1,7 @@
 /* Model lists. See model_list.h. Parsing on the control thread, looking on any. */
 #include "strategy/model_list.h"
 
+#include "base/json.h"
 #include "base/mem.h"
 
 #include <jansson.h>
@@ -8,29 +9,6 @@
 enum { JSON_DEPTH_MAX = 32 };
 
 /* ---- parsing ----------------------------------------------------------------------------------------- */
-
-/* The parser recurses, on a task's small stack: depth is bounded before it sees the text. */
-static bool is_shallow(struct str text)
-{
-    int depth = 0;
-    bool quoted = false;
-    for (size_t i = 0; i < text.n; i++) {
-        char c = text.p[i];
-        if (quoted) {
-            if (c == '\\')
-                i++;
-            quoted = c != '"';
-        } else if (c == '"') {
-            quoted = true;
-        } else if (c == '{' || c == '[') {
-            if (++depth > JSON_DEPTH_MAX)
-                return false;
-        } else if (c == '}' || c == ']') {
-            depth--;
-        }
-    }
-    return true;
-}
 
 static const json_t *array_of(const json_t *root)
 {
@@ -108,7 +86,9 @@ static struct model_list *list_from(const json_t *root, struct error *error)
 struct model_list *model_list_parse(struct str json, struct error *error)
 {
     json_error_t where;
-    json_t *root = is_shallow(json) ? json_loadb(json.p ? json.p : "", json.n, 0, &where) : NULL;
+    json_t *root = json_text_is_shallow(json, JSON_DEPTH_MAX)
+                       ? json_loadb(json.p ? json.p : "", json.n, 0, &where)
+                       : NULL;
     if (!root) {
         error_set(error, ERR_SYNTAX, "it is not valid JSON");
         return NULL;

@@ -58,25 +58,31 @@ bool provider_serves(const struct provider *p, struct str model)
 static bool names_provider(const struct provider *p, struct str model, struct str *bare)
 {
     struct str name = p->config->name;
-    if (model.n <= name.n + 1 || model.p[name.n] != '/' || !str_starts(model, name))
+    if (model.n <= name.n + 1 || model.p[name.n] != '/' || !str_starts_nocase(model, name))
         return false;
     *bare = str_from(model, name.n + 1);
     return true;
 }
 
-/* The provider that the model's name names, if it could serve it by either name. */
+/* The provider that the model's name names, if it could serve it by either name: the one whose name is
+   written so, else one whose name differs in case. */
 static struct provider *named_provider(struct provider_pool *pool, struct str model)
 {
     struct str bare;
+    struct provider *found = NULL;
     if (str_find(model, '/') == model.n)
         return NULL;
     for (size_t i = 0; i < pool->count; i++) {
         struct provider *p = &pool->list[i];
-        if (!p->config->disabled && names_provider(p, model, &bare) &&
-            (provider_serves(p, bare) || provider_lists(p, model)))
+        if (p->config->disabled || !names_provider(p, model, &bare) ||
+            (!provider_serves(p, bare) && !provider_lists(p, model)))
+            continue;
+        if (str_starts(model, p->config->name))
             return p;
+        if (!found)
+            found = p;
     }
-    return NULL;
+    return found;
 }
 
 struct str provider_model_name(const struct provider *p, struct str model)
@@ -93,13 +99,26 @@ struct str provider_model_name(const struct provider *p, struct str model)
     return provider_lists(p, model) && !provider_lists(p, bare) ? model : bare;
 }
 
-bool provider_pool_knows(struct provider_pool *pool, struct str model)
+static bool passes(const struct provider_filter *filter, const struct provider *p, struct str model)
 {
-    if (named_provider(pool, model))
+    struct str bare = model;
+    if (!filter || !filter->allows)
         return true;
-    for (size_t i = 0; i < pool->count; i++)
-        if (!pool->list[i].config->disabled && provider_serves(&pool->list[i], model))
+    if (filter->allows(filter->owner, p->config, model))
+        return true;
+    return names_provider(p, model, &bare) && filter->allows(filter->owner, p->config, bare);
+}
+
+bool provider_pool_knows(struct provider_pool *pool, const struct provider_filter *filter, struct str model)
+{
+    const struct provider *named = named_provider(pool, model);
+    if (named)
+        return passes(filter, named, model);
+    for (size_t i = 0; i < pool->count; i++) {
+        const struct provider *p = &pool->list[i];
+        if (!p->config->disabled && provider_serves(p, model) && passes(filter, p, model))
             return true;
+    }
     return false;
 }
 
@@ -152,7 +171,9 @@ static bool is_wanted(const struct search *s, const struct provider *p)
 {
     if (p->config->disabled || was_tried(s->tour, p->index))
         return false;
-    return s->only ? s->only == p : provider_serves(p, s->model);
+    if (s->only ? s->only != p : !provider_serves(p, s->model))
+        return false;
+    return passes(&s->tour->filter, p, s->model);
 }
 
 static bool belongs(const struct search *s, struct provider *p, enum stage stage)
@@ -246,7 +267,8 @@ struct provider *provider_pick(struct provider_pool *pool, struct provider_tour 
 {
     struct search s = search_for(pool, tour, model, now);
     tour->slots_only = false;
-    for (enum stage stage = PRIMARIES; stage < STAGES; stage++) {
+    enum stage end = tour->healthy_only ? UNHEALTHY : STAGES;
+    for (enum stage stage = PRIMARIES; stage < end; stage++) {
         size_t full;
         struct provider *p = stage_pick(&s, stage, &full);
         if (p)
@@ -265,7 +287,8 @@ struct provider *provider_pick(struct provider_pool *pool, struct provider_tour 
 static struct provider *best_of_full(const struct search *s, enum stage *stage)
 {
     struct candidate list[PROVIDERS_MAX];
-    for (*stage = PRIMARIES; *stage < STAGES; (*stage)++) {
+    enum stage end = s->tour->healthy_only ? UNHEALTHY : STAGES;
+    for (*stage = PRIMARIES; *stage < end; (*stage)++) {
         size_t others;
         size_t n = candidates_find(s, *stage, true, list, &others);
         if (n > 0)
@@ -303,6 +326,7 @@ enum err provider_pick_wait(struct task *t, struct provider_pool *pool, struct p
 /* ---- the merged list --------------------------------------------------------------------------------- */
 
 struct merge {
+    const struct provider_filter *filter;
     struct arena *arena;
     struct map seen;
     struct pool_model *models;
@@ -311,7 +335,7 @@ struct merge {
 
 static void merge_add(struct merge *m, const struct provider *p, struct str id, int64_t created)
 {
-    if (m->count == m->capacity || map_get(&m->seen, id))
+    if (m->count == m->capacity || !passes(m->filter, p, id) || map_get(&m->seen, id))
         return;
     struct pool_model *model = &m->models[m->count];
     *model = (struct pool_model){
@@ -348,9 +372,10 @@ static size_t models_room(const struct provider_pool *pool)
     return n;
 }
 
-size_t provider_pool_models(struct provider_pool *pool, struct arena *arena, struct pool_model **models)
+size_t provider_pool_models(struct provider_pool *pool, const struct provider_filter *filter,
+                            struct arena *arena, struct pool_model **models)
 {
-    struct merge m = {.arena = arena, .capacity = models_room(pool)};
+    struct merge m = {.filter = filter, .arena = arena, .capacity = models_room(pool)};
     m.models = *models = arena_alloc(arena, (m.capacity + 1) * sizeof *m.models);
     for (size_t i = 0; m.models && i < pool->count; i++)
         if (!pool->list[i].config->disabled)

@@ -197,7 +197,7 @@ static void test_models(void **state)
     assert_int_equal(name_of(p), 'C');
     provider_report(p, &tour, PROVIDER_OK, 0, 0, 0, now, NULL);
     assert_null(provider_pick(pool, &tour, STR("gpt-4"), now)); /* A does not serve it */
-    assert_true(provider_pool_knows(pool, STR("anything")));
+    assert_true(provider_pool_knows(pool, NULL, STR("anything")));
     assert_false(provider_pool_lists(pool, STR("anything")));
     assert_true(provider_pool_lists(pool, STR("gpt-4")));
 }
@@ -208,8 +208,8 @@ static void test_unknown_model(void **state)
     struct provider_tour tour = {0};
     assert_null(provider_pick(pool, &tour, STR("x"), now));
     assert_false(tour.slots_only);
-    assert_false(provider_pool_knows(pool, STR("x")));
-    assert_false(provider_pool_knows(pool, STR("Z/m")));
+    assert_false(provider_pool_knows(pool, NULL, STR("x")));
+    assert_false(provider_pool_knows(pool, NULL, STR("Z/m")));
 }
 
 static void test_provider_named_in_the_model(void **state)
@@ -705,7 +705,7 @@ static void test_merged_models(void **state)
     c->providers[2].disabled = true;
     c->providers[2].models.items[0] = STR("hidden");
     use(c);
-    assert_int_equal(provider_pool_models(pool, &arena, &models), 2);
+    assert_int_equal(provider_pool_models(pool, NULL, &arena, &models), 2);
     assert_true(str_eq(models[0].id, STR("m")) && str_eq(models[0].owned_by, STR("A")));
     assert_true(str_eq(models[1].id, STR("alias")) && str_eq(models[1].owned_by, STR("B")));
     arena_free(&arena);

@@ -48,8 +48,16 @@ struct gate *provider_pool_gate(const struct provider_pool *p); /* queue.max_con
 
 /* ---- choosing (any worker) --------------------------------------------------------------------------- */
 
+/* What a caller may use; allows NULL: everything. `model` comes without the provider's name before it. */
+struct provider_filter {
+    bool (*allows)(const void *owner, const struct provider_config *provider, struct str model);
+    const void *owner;
+};
+
 /* One request's way through the pool. Zero it first. */
 struct provider_tour {
+    struct provider_filter filter;
+    bool healthy_only;                  /* no last resort */
     uint64_t tried[PROVIDERS_MAX / 64]; /* bit set over the pool's providers: each at most once */
     bool slots_only; /* out: the pick failed only because every eligible provider is at max_concurrent */
     bool is_trial;   /* the attempt under way is the half-open trial: provider_report gives it back */
@@ -117,15 +125,17 @@ void provider_status(const struct provider *p, struct arena *arena, struct provi
 void provider_pool_measure(struct task *t, struct provider_pool *p);
 
 /* Models of the pool, merged and without duplicates, for GET /v1/models: configured `models`, fetched lists,
-   keys of model_map. `owned_by` is the name of the first provider that serves it. In the arena. */
+   keys of model_map, as far as the filter (NULL: none) allows them. `owned_by` is the name of the first
+   provider that serves it. In the arena. */
 struct pool_model {
     struct str id, owned_by;
     int64_t created; /* seconds, 0 = unknown */
 };
-size_t provider_pool_models(struct provider_pool *p, struct arena *arena, struct pool_model **models);
+size_t provider_pool_models(struct provider_pool *p, const struct provider_filter *filter,
+                            struct arena *arena, struct pool_model **models);
 /* Whether some provider that is not disabled could serve it (a provider whose list is unknown serves
- * everything). */
-bool provider_pool_knows(struct provider_pool *p, struct str model);
+   everything) and the filter (NULL: none) allows it. */
+bool provider_pool_knows(struct provider_pool *p, const struct provider_filter *filter, struct str model);
 /* Whether some provider lists exactly this name: then it is no expression of approaches. */
 bool provider_pool_lists(struct provider_pool *p, struct str model);
 

@@ -73,7 +73,8 @@ static struct provider_state *state_for(struct providers *all, const struct prov
 static enum err entry_place(struct providers *all, struct provider *p, struct error *error)
 {
     const struct provider_config *config = p->config;
-    struct tls_client_options tls = {config->tls.ca, config->tls.insecure_skip_verify};
+    struct tls_client_options tls = {config->tls.ca, config->tls.insecure_skip_verify,
+                                     config->tls.allow_unclean_close};
     if (config->disabled)
         return OK;
     if (config->service.n) {

@@ -92,8 +92,9 @@ def test_there_are_seeds():
 
 
 @pytest.mark.parametrize("config, key", [
-    ("clients: [{id: c}]\n", "clients"),
-    ("strategies: [{name: s}]\n", "strategies"),
+    ("strategies: [{name: s, routing_rules: [{condition: a, target: b}]}]\n", "strategies[0].routing_rules"),
+    ("strategies: [{name: s, auto_config: {routellm_config: {enabled: true}}}]\n", "routellm_config"),
+    ("cache: {ttl: 5}\n", "cache"),
     ("services: {a: {base_url: 'http://x:1', strategy: model_router}}\n", "strategy"),
     ("services: {a: {base_url: 'http://x:1', semaphore_enabled: true, semaphore_machine_id: m}}\n", "semaphore_enabled"),
 ])
@@ -101,6 +102,58 @@ def test_keys_of_features_to_come_are_named(cli, config, key):
     done = validate(cli, config)
     assert done.returncode == 0
     assert any(key in line and "not active" in line for line in done.said.splitlines()), done.said
+
+
+BOOKS = """\
+strategies:
+  - id: s
+    parent: c
+    allowed_models: {all_provider_models: [p]}
+    auto_config: {enabled: true, prioritized_models: [p/a, [p, b]]}
+    rate_limits: [{limit_type: cost, value: 0.1, time_window: day}]
+clients: [{id: c, strategy_id: s, key: "${CLIENT_KEY}"}]
+pricing: {overrides: [{model: m, input_per_million: 1}], providers: {p: {n: {output_per_million: 2.5}}}}
+storage: {path: books.db, on_store_failure: reject, request_days: 3}
+auth: {anonymous: s}
+"""
+
+
+def test_the_books_are_active(cli):
+    done = validate(cli, BOOKS, "--strict", env={"CLIENT_KEY": "planted"})
+    assert done.returncode == 0 and "not active" not in done.said and "planted" not in done.said, done.said
+
+
+@pytest.mark.parametrize("written, instead, key, sentence", [
+    ("value: 0.1", "value: 0", "strategies[0].rate_limits[0].value", "US dollars, more than 0"),
+    ("value: 0.1", "value: .nan", "strategies[0].rate_limits[0].value", "US dollars, more than 0"),
+    ("limit_type: cost", "limit_type: requests", "strategies[0].rate_limits[0].value", "a whole number, at least 1"),
+    ("limit_type: cost", "limit_type: dollars", "strategies[0].rate_limits[0].limit_type", "total_tokens, cost"),
+    ("[p/a, [p, b]]", "[p/a, [P, A]]", "strategies[0].auto_config.prioritized_models[1]", "already given"),
+    ("[p/a, [p, b]]}", "[p/a], available_models: [P/a]}", "strategies[0].auto_config.available_models[0]", "prioritized models too"),
+    ("${CLIENT_KEY}", "planted", "clients[0].key", "plain text"),
+    ("input_per_million: 1}", "input_per_million: -1}", "pricing.overrides[0].input_per_million", "at least 0"),
+    ("request_days: 3", "request_days: 0", "storage.request_days", "1 to 3650"),
+])
+def test_mistakes_in_the_books(cli, written, instead, key, sentence):
+    assert written in BOOKS
+    done = validate(cli, BOOKS.replace(written, instead), env={"CLIENT_KEY": "planted"})
+    assert done.returncode == 1 and "planted" not in done.said
+    assert any(f"{key}: " in line and sentence in line for line in done.said.splitlines()), done.said
+
+
+@pytest.mark.parametrize("written, instead, key", [
+    ("strategy_id: s,", "strategy_id: t,", "clients[0].strategy_id"),
+    ("anonymous: s", "anonymous: t", "auth.anonymous"),
+    ("parent: c", "parent: d", "strategies[0].parent"),
+    ("all_provider_models: [p]", "all_provider_models: [q]", "strategies[0].auto_config.prioritized_models[0]"),
+    ("all_provider_models: [p]", "all_provider_models: []", "strategies[0].allowed_models"),
+    ("[{id: c,", "[{id: c, allowed_llm_providers: [x],", "clients[0].allowed_llm_providers"),
+])
+def test_what_the_books_only_warn_of(cli, written, instead, key):
+    assert written in BOOKS
+    done = validate(cli, BOOKS.replace(written, instead), env={"CLIENT_KEY": "planted"})
+    assert done.returncode == 0, done.said
+    assert any(line.startswith("warning: ") and f"{key}: " in line for line in done.said.splitlines()), done.said
 
 
 def test_shipped_config_is_valid_and_has_the_demo(cli):

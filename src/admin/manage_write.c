@@ -1,0 +1,365 @@
+/* The JSON of clients, strategies, limits, providers and models; money and dates. Pure. */
+#include "admin/manage_write.h"
+
+#include "base/clock.h"
+#include "base/num.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+
+/* ---- money and dates -------------------------------------------------------------------------------------
+ */
+
+void manage_write_decimal(struct json *j, int64_t value, int digits)
+{
+    char text[48], *p = text + sizeof text;
+    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    bool significant = false;
+    for (int i = 0; i < digits; i++, left /= 10) {
+        significant = significant || left % 10;
+        if (significant)
+            *--p = (char)('0' + left % 10);
+    }
+    if (significant)
+        *--p = '.';
+    do
+        *--p = (char)('0' + left % 10);
+    while (left /= 10);
+    if (value < 0)
+        *--p = '-';
+    json_raw(j, str_make(p, (size_t)(text + sizeof text - p)));
+}
+
+static void write_decimal_key(struct json *j, const char *key, int64_t value, int digits)
+{
+    json_key(j, key);
+    manage_write_decimal(j, value, digits);
+}
+
+void manage_write_time(struct json *j, const char *key, int64_t wall_us)
+{
+    struct buf text CLEANUP(buf_free) = BUF(64);
+    if (wall_us <= 0) {
+        json_key_null(j, key);
+        return;
+    }
+    clock_format(&text, wall_us);
+    json_key_str(j, key, buf_str(&text));
+}
+
+void manage_write_seconds(struct json *j, const char *key, int64_t seconds)
+{
+    char text[64];
+    struct tm tm;
+    time_t time = (time_t)seconds;
+    size_t n = gmtime_r(&time, &tm) ? strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) : 0;
+    if (n)
+        json_key_str(j, key, str_make(text, n));
+    else
+        json_key_null(j, key);
+}
+
+/* The number of exactly n digits at the start of *s, which moves behind them. */
+static bool take_digits(struct str *s, size_t n, int *number)
+{
+    uint64_t value;
+    if (s->n < n || !num_parse_u64(str_first(*s, n), &value))
+        return false;
+    *number = (int)value;
+    *s = str_from(*s, n);
+    return true;
+}
+
+static bool take_char(struct str *s, const char *one_of)
+{
+    if (!s->n || !s->p[0] || !strchr(one_of, s->p[0]))
+        return false;
+    *s = str_from(*s, 1);
+    return true;
+}
+
+/* "2026-01-31"; tm_mday that does not exist is seen when timegm has made another of it. */
+static bool take_day(struct str *s, struct tm *tm)
+{
+    int year, month;
+    if (!take_digits(s, 4, &year) || !take_char(s, "-") || !take_digits(s, 2, &month) || !take_char(s, "-") ||
+        !take_digits(s, 2, &tm->tm_mday))
+        return false;
+    tm->tm_year = year - 1900;
+    tm->tm_mon = month - 1;
+    return year >= 1970 && month >= 1 && month <= 12 && tm->tm_mday >= 1;
+}
+
+/* "T10:00:00.25" */
+static bool take_time(struct str *s, struct tm *tm)
+{
+    if (!take_char(s, "Tt ") || !take_digits(s, 2, &tm->tm_hour) || !take_char(s, ":") ||
+        !take_digits(s, 2, &tm->tm_min) || !take_char(s, ":") || !take_digits(s, 2, &tm->tm_sec))
+        return false;
+    if (take_char(s, ".")) {
+        size_t digits = s->n;
+        while (take_char(s, "0123456789"))
+            ;
+        if (digits == s->n)
+            return false;
+    }
+    return tm->tm_hour < 24 && tm->tm_min < 60 && tm->tm_sec < 61;
+}
+
+/* "Z" or "+01:00"; a '+' that nobody escaped in a query has become a space. */
+static bool take_zone(struct str *s, int64_t *seconds)
+{
+    bool west = s->n && s->p[0] == '-';
+    int hours, minutes;
+    *seconds = 0;
+    if (take_char(s, "Zz"))
+        return true;
+    if (!take_char(s, "+- ") || !take_digits(s, 2, &hours) || !take_char(s, ":") ||
+        !take_digits(s, 2, &minutes))
+        return false;
+    *seconds = (west ? -1 : 1) * ((int64_t)hours * 3600 + minutes * 60);
+    return hours < 24 && minutes < 60;
+}
+
+bool manage_parse_time(struct str text, int64_t *seconds)
+{
+    struct tm tm = {0};
+    uint64_t number;
+    int64_t zone = 0;
+    if (num_parse_u64(text, &number)) {
+        *seconds = (int64_t)number;
+        return number < (uint64_t)1 << 36; /* the year 4147; beyond are microseconds by mistake */
+    }
+    if (!take_day(&text, &tm) || (text.n && (!take_time(&text, &tm) || !take_zone(&text, &zone))) || text.n)
+        return false;
+    int day = tm.tm_mday;
+    *seconds = (int64_t)timegm(&tm) - zone;
+    return tm.tm_mday == day && *seconds >= 0;
+}
+
+/* ---- clients and strategies ------------------------------------------------------------------------------
+ */
+
+static void write_text_or_null(struct json *j, const char *key, struct str text)
+{
+    if (text.n)
+        json_key_str(j, key, text);
+    else
+        json_key_null(j, key);
+}
+
+static void write_strings(struct json *j, const char *key, const struct strs *list)
+{
+    json_key_array(j, key);
+    for (size_t i = 0; i < list->count; i++)
+        json_str(j, list->items[i]);
+    json_end(j);
+}
+
+void manage_write_client(struct json *j, const struct book_client *c, int64_t last_used_us)
+{
+    struct buf hint CLEANUP(buf_free) = BUF(256);
+    if (c->lookup.n)
+        buf_addf(&hint, "hk_%.*s_…", STR_ARG(c->lookup));
+    json_key_str(j, "id", c->config.id);
+    json_key_str(j, "name", c->config.name);
+    json_key_bool(j, "enabled", c->config.enabled);
+    json_key_str(j, "strategy_id", c->strategy->config.id);
+    write_strings(j, "allowed_llm_providers", &c->config.allowed_llm_providers);
+    write_text_or_null(j, "key_hint", buf_str(&hint));
+    manage_write_time(j, "created_at", c->created_us);
+    manage_write_time(j, "updated_at", c->updated_us);
+    manage_write_time(j, "last_used", last_used_us);
+    json_key_bool(j, "managed_by_config", c->is_managed);
+    json_key_u64(j, "revision", c->revision);
+}
+
+static void write_pairs(struct json *j, const char *key, const struct model_names *list)
+{
+    json_key_array(j, key);
+    for (size_t i = 0; i < list->count; i++) {
+        json_put_array(j);
+        json_str(j, list->items[i].provider);
+        json_str(j, list->items[i].model);
+        json_end(j);
+    }
+    json_end(j);
+}
+
+static void write_auto(struct json *j, const struct strategy_config *s)
+{
+    if (!s->has_auto) {
+        json_key_null(j, "auto_config");
+        return;
+    }
+    json_key_object(j, "auto_config");
+    json_key_bool(j, "enabled", s->auto_config.enabled);
+    json_key_str(j, "model_name", s->auto_config.model_name);
+    write_pairs(j, "prioritized_models", &s->auto_config.prioritized);
+    write_pairs(j, "available_models", &s->auto_config.available);
+    json_end(j);
+}
+
+static int amount_digits(enum limit_kind kind)
+{
+    return kind == LIMIT_COST ? DOLLAR_DIGITS : 0;
+}
+
+static void write_limit_of(struct json *j, const struct rate_limit_config *limit)
+{
+    json_key_c(j, "limit_type", limit_kind_name(limit->kind));
+    write_decimal_key(j, "value", limit->value, amount_digits(limit->kind));
+    json_key_c(j, "time_window", limit_window_name(limit->window));
+    json_key_bool(j, "enabled", limit->enabled);
+}
+
+static void write_limits(struct json *j, const struct strategy_config *s)
+{
+    json_key_array(j, "rate_limits");
+    for (size_t i = 0; i < s->limit_count; i++) {
+        json_put_object(j);
+        write_limit_of(j, &s->limits[i]);
+        json_end(j);
+    }
+    json_end(j);
+}
+
+void manage_write_strategy(struct json *j, const struct book_strategy *s)
+{
+    const struct strategy_config *c = &s->config;
+    json_key_str(j, "id", c->id);
+    json_key_str(j, "name", c->name);
+    write_text_or_null(j, "parent", c->parent);
+    json_key_object(j, "allowed_models");
+    json_key_bool(j, "selected_all", c->allowed.selected_all);
+    write_strings(j, "selected_providers", &c->allowed.providers);
+    write_pairs(j, "selected_models", &c->allowed.models);
+    json_end(j);
+    write_auto(j, c);
+    write_limits(j, c);
+    json_key_bool(j, "fallback_on_other", c->fallback_on_other);
+    json_key_u64(j, "client_count", s->client_count);
+    json_key_bool(j, "managed_by_config", s->is_managed);
+    json_key_u64(j, "revision", s->revision);
+    manage_write_time(j, "created_at", s->created_us);
+    manage_write_time(j, "updated_at", s->updated_us);
+}
+
+/* ---- warnings --------------------------------------------------------------------------------------------
+ */
+
+__attribute__((format(printf, 2, 3))) static void warn(struct json *j, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    json_c(j, text);
+}
+
+static void warn_about_model(struct json *j, const struct strategy_config *s, const struct model_name *m,
+                             const struct pool_knowledge *pool)
+{
+    struct str provider = str_first(m->provider, 128), model = str_first(m->model, 128);
+    if (!strategy_allows(s, m->provider, m->model))
+        warn(j, "Prioritized model %.*s of %.*s is not allowed by this strategy: auto-routing skips it.",
+             STR_ARG(model), STR_ARG(provider));
+    if (!pool->has_provider(pool->argument, m->provider))
+        warn(j, "Prioritized model %.*s: provider %.*s is not configured, or disabled.", STR_ARG(model),
+             STR_ARG(provider));
+    else if (!pool->serves(pool->argument, m->provider, m->model))
+        warn(j, "Prioritized model %.*s is unknown to provider %.*s.", STR_ARG(model), STR_ARG(provider));
+}
+
+static bool stands_on_one_provider(const struct model_names *list)
+{
+    for (size_t i = 1; i < list->count; i++)
+        if (!str_eq_nocase(list->items[i].provider, list->items[0].provider))
+            return false;
+    return list->count > 1;
+}
+
+void manage_write_warnings(struct json *j, const struct strategy_config *s, const struct pool_knowledge *pool)
+{
+    const struct model_names *prioritized = &s->auto_config.prioritized;
+    json_key_array(j, "warnings");
+    if (!s->allowed.selected_all && !s->allowed.providers.count && !s->allowed.models.count)
+        warn(j, "No model is allowed: every request is refused.");
+    for (size_t i = 0; s->has_auto && i < prioritized->count; i++)
+        warn_about_model(j, s, &prioritized->items[i], pool);
+    if (s->has_auto && s->auto_config.enabled && !prioritized->count)
+        warn(j, "Auto-routing is enabled, but no model is prioritized: it has nothing to try.");
+    if (s->has_auto && s->auto_config.enabled && stands_on_one_provider(prioritized))
+        warn(j, "All prioritized models are on provider %.*s: when it fails, so does auto-routing.",
+             STR_ARG(str_first(prioritized->items[0].provider, 128)));
+    json_end(j);
+}
+
+/* ---- limits, providers, models ---------------------------------------------------------------------------
+ */
+
+void manage_write_limit(struct json *j, const struct book_strategy *s, const struct limit_status *status)
+{
+    int digits = amount_digits(status->config.kind);
+    json_put_object(j);
+    json_key_str(j, "strategy_id", s->config.id);
+    json_key_str(j, "strategy_name", s->config.name);
+    write_limit_of(j, &status->config);
+    write_decimal_key(j, "used", status->used, digits);
+    write_decimal_key(j, "reserved", status->reserved, digits);
+    write_decimal_key(j, "remaining", status->remaining, digits);
+    json_key_u64(j, "reset_seconds", status->reset_ms / 1000 + (status->reset_ms % 1000 != 0));
+    json_end(j);
+}
+
+void manage_write_provider(struct json *j, const struct provider_config *config,
+                           const struct provider_status *status)
+{
+    static const char *const breakers[] = {"closed", "half_open", "open"};
+    json_put_object(j);
+    json_key_str(j, "name", status->name);
+    json_key_c(j, "type", config->type == PROVIDER_AZURE ? "azure" : "openai");
+    write_text_or_null(j, "service", config->service);
+    json_key_bool(j, "healthy", status->healthy);
+    json_key_bool(j, "disabled", status->disabled);
+    json_key_bool(j, "auth_failed", status->auth_failed);
+    json_key_bool(j, "fallback_only", status->fallback_only);
+    json_key_u64(j, "weight", config->weight);
+    json_key_u64(j, "max_concurrent", config->max_concurrent);
+    json_key_c(j, "breaker", breakers[status->breaker]);
+    json_key_u64(j, "cooldown_ms", status->cooldown_ms);
+    json_key_u64(j, "in_flight", status->in_flight);
+    json_key_u64(j, "waiting", status->waiting);
+    json_key_u64(j, "requests", status->requests);
+    json_key_u64(j, "failures", status->failures);
+    json_key_double(j, "avg_latency_ms", status->latency_ms, 3);
+    json_key_double(j, "avg_first_byte_ms", status->first_byte_ms, 3);
+    json_key_u64(j, "models", status->model_count);
+    manage_write_time(j, "last_check", status->last_check_us);
+    write_text_or_null(j, "last_error", status->last_error);
+    json_end(j);
+}
+
+static void write_price(struct json *j, const char *key, bool known, int64_t price)
+{
+    if (known)
+        write_decimal_key(j, key, price, PER_MILLION_DIGITS);
+    else
+        json_key_null(j, key);
+}
+
+void manage_write_model(struct json *j, struct str id, struct str provider, const struct price *price)
+{
+    json_put_object(j);
+    json_key_str(j, "id", id);
+    json_key_str(j, "provider", provider);
+    write_price(j, "input_per_million", price->known, price->input);
+    write_price(j, "output_per_million", price->known, price->output);
+    if (price->context_window)
+        json_key_u64(j, "context_window", price->context_window);
+    else
+        json_key_null(j, "context_window");
+    json_end(j);
+}

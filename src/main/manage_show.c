@@ -1,0 +1,116 @@
+/* Answers of the management API as tables and lines for people. Main thread; standard output. */
+#include "main/manage.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+enum { CELL_MAX = 48, COLUMNS_MAX = 16 };
+
+/* One value as a person reads it; what a terminal might obey becomes '?'. */
+static int cell_write(const json_t *value, char *out, size_t size)
+{
+    int n;
+    if (json_is_string(value))
+        n = snprintf(out, size, "%s", json_string_value(value));
+    else if (json_is_integer(value))
+        n = snprintf(out, size, "%lld", (long long)json_integer_value(value));
+    else if (json_is_real(value))
+        n = snprintf(out, size, "%.12g", json_real_value(value));
+    else if (json_is_boolean(value))
+        n = snprintf(out, size, "%s", json_is_true(value) ? "yes" : "no");
+    else
+        n = snprintf(out, size, "-");
+    for (char *p = out; *p; p++)
+        if ((unsigned char)*p < 32 || *p == 127)
+            *p = '?';
+    return MIN(n, (int)size - 1);
+}
+
+/* Columns of numbers stand to the right. */
+static bool is_number(const json_t *rows, const char *key)
+{
+    const json_t *first = json_object_get(json_array_get(rows, 0), key);
+    return json_is_number(first);
+}
+
+static int width_of(const json_t *rows, const struct column *c)
+{
+    char cell[CELL_MAX];
+    int width = (int)strlen(c->title);
+    for (size_t i = 0; i < json_array_size(rows); i++)
+        width = MAX(width, cell_write(json_object_get(json_array_get(rows, i), c->key), cell, sizeof cell));
+    return width;
+}
+
+static void table_print(const struct column *columns, const json_t *rows)
+{
+    char cell[CELL_MAX];
+    int widths[COLUMNS_MAX] = {0};
+    for (int i = 0; columns[i].title; i++)
+        widths[i] = width_of(rows, &columns[i]) * (is_number(rows, columns[i].key) ? 1 : -1);
+    for (int i = 0; columns[i].title; i++)
+        printf("%*s%s", widths[i], columns[i].title, columns[i + 1].title ? "  " : "\n");
+    for (size_t r = 0; r < json_array_size(rows); r++)
+        for (int i = 0; columns[i].title; i++) {
+            cell_write(json_object_get(json_array_get(rows, r), columns[i].key), cell, sizeof cell);
+            printf("%*s%s", widths[i], cell, columns[i + 1].title ? "  " : "\n");
+        }
+}
+
+static void object_print(const json_t *object)
+{
+    const char *key;
+    json_t *value;
+    char cell[512];
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+    {
+        if (json_is_object(value) || json_is_array(value)) {
+            char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+            printf("%-22s %s\n", key, text ? text : "-");
+            free(text);
+            continue;
+        }
+        cell_write(value, cell, sizeof cell);
+        printf("%-22s %s\n", key, cell);
+    }
+}
+
+static void texts_print(const json_t *list)
+{
+    char cell[512];
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        cell_write(json_array_get(list, i), cell, sizeof cell);
+        printf("%s\n", cell);
+    }
+}
+
+void manage_show(const struct column *columns, struct str json)
+{
+    json_t *root = json_loadb(json.p ? json.p : "", json.n, 0, NULL);
+    const json_t *data = json_object_get(root, "data"), *total = json_object_get(root, "total");
+    if (columns && json_is_array(data)) {
+        table_print(columns, data);
+        if (json_is_object(total)) {
+            printf("\n");
+            object_print(total);
+        }
+    } else if (json_is_array(data)) {
+        texts_print(data);
+    } else if (json_is_object(root)) {
+        object_print(root);
+    }
+    json_decref(root);
+}
+
+void manage_show_error(const char *command, int status, struct str json)
+{
+    json_t *root = json_loadb(json.p ? json.p : "", json.n, 0, NULL);
+    const json_t *error = json_object_get(root, "error");
+    const char *message = json_string_value(json_object_get(error, "message"));
+    const char *param = json_string_value(json_object_get(error, "param"));
+    fprintf(stderr, "hestia %s: %s%s%s (%d)\n", command, param ? param : "", param ? ": " : "",
+            message ? message : "the gateway refused", status);
+    if (status == 401)
+        fprintf(stderr, "HESTIA_ADMIN_KEY gives the key: one of auth.admin_keys, else of auth.api_keys.\n");
+    json_decref(root);
+}
