@@ -1,12 +1,13 @@
 """The gateways under test: their best configuration for each workload, their start and their end.
 
 Everything listens on 127.0.0.1 only, lives in one temporary directory and is killed when `running` is left.
-Used by `run`, `cold_start.py` and `memory.py`.
+Used by `run`, `cold_start.py`, `memory.py` and `store.py`; `llm_gateways.py` has the two that come from registries.
 """
 
 import contextlib
 import ctypes
 import getpass
+import hashlib
 import os
 import pathlib
 import shutil
@@ -21,6 +22,7 @@ BUILD = ROOT / "build"
 
 # The program that brings a needed command, and the package that holds it.
 PACKAGES = {"cc": ["gcc", "libc6-dev"], "nginx": ["nginx"], "haproxy": ["haproxy"], "wrk": ["wrk"]}
+PACKAGES |= {"node": ["nodejs"], "npm": ["npm"]}
 
 NGINX = """\
 daemon off;
@@ -96,6 +98,54 @@ AUTH = """\
 auth:
   api_keys: ["sha256:{digest}"]
 """
+
+# What every request of the generator carries; with the pool it is the key of a client.
+CLIENT_KEY = "sk-bench-0123456789abcdef"
+
+# Names of the model at the three providers: the generator's backend takes no other one in a request.
+POOL_MODELS = {"first": "bench-one", "second": "bench-model-two", "third": "bench-model-number-three"}
+
+POOL = """\
+server:
+  listen: ["127.0.0.1:{port}"]
+  workers: 1
+  drain_seconds: 1
+  limits: {{keepalive_requests: 1000000000}}
+monitoring: {{log_level: WARNING}}
+routing:
+  strategy: weighted
+  health_check: {{enabled: true, interval: 2}}
+queue: {{max_concurrent: 1000}}
+providers:
+{providers}{books}"""
+
+PROVIDER = """\
+  - name: {name}
+    base_url: "http://127.0.0.1:{upstream}/v1"
+    api_key: sk-of-{name}
+    weight: {weight}
+    models: [small-model, {model}, other-model, bench-model]
+    model_map: {{small-model: {model}, bench-model: {model}}}
+"""
+
+BOOKS = """\
+clients:
+  - {{id: bench, name: Bench, strategy_id: bench, key: "sha256:{digest}"}}
+strategies:
+  - id: bench
+    name: Bench
+    allowed_models: {{all_provider_models: [first, second, third]}}
+    rate_limits:
+      - {{limit_type: requests, value: 1000000000000, time_window: minute}}
+      - {{limit_type: requests, value: 1000000000000, time_window: day}}
+      - {{limit_type: total_tokens, value: 1000000000000, time_window: minute}}
+      - {{limit_type: total_tokens, value: 1000000000000, time_window: day}}
+pricing:
+  overrides:
+{prices}storage: {{path: "{dir}/books.db"}}
+"""
+
+PRICE = "    - {{provider: {name}, model: {model}, input_per_million: 0.15, output_per_million: 0.6}}\n"
 
 
 # With large buffers the C library would give memory back to the kernel and take it again on every request, which
@@ -220,18 +270,31 @@ def haproxy_command(directory, port, upstream, workload, buffer_size):
     return [find_program("haproxy"), "-db", "-q", "-f", str(path)]
 
 
-def hestia_command(directory, port, upstream, workload, options):
+def pool_config(directory, port, upstream, with_books):
+    """The completion path with everything on: weighted pool, model names rewritten, checks, client, limits, ledger."""
+    weights = {"first": 3, "second": 2, "third": 1}
+    providers = "".join(
+        PROVIDER.format(name=name, upstream=upstream, weight=weights[name], model=model)
+        for name, model in POOL_MODELS.items()
+    )
+    prices = "".join(PRICE.format(name=name, model=model) for name, model in POOL_MODELS.items())
+    books = BOOKS.format(dir=directory, digest=hashlib.sha256(CLIENT_KEY.encode()).hexdigest(), prices=prices)
+    return POOL.format(port=port, providers=providers, books=books if with_books else "")
+
+
+def hestia_text(directory, port, upstream, workload, options):
+    if workload.pool:
+        return pool_config(directory, port, upstream, options.books)
     server_extra = ""
     if workload.new_connections and hestia_has(options.hestia, "defer_accept"):
         server_extra = "  defer_accept: true\n"
-    text = HESTIA.format(
-        port=port,
-        upstream=upstream,
-        server_extra=server_extra,
-        auth=AUTH.format(digest=options.key_digest) if options.auth else "",
-    )
+    auth = AUTH.format(digest=options.key_digest) if options.auth else ""
+    return HESTIA.format(port=port, upstream=upstream, server_extra=server_extra, auth=auth)
+
+
+def hestia_command(directory, port, upstream, workload, options):
     path = directory / "hestia.yml"
-    path.write_text(text)
+    path.write_text(hestia_text(directory, port, upstream, workload, options))
     extra = ["-c", options.hestia_config] if options.hestia_config else []
     return [options.hestia, "serve", "-c", str(path), *extra]
 
@@ -253,8 +316,8 @@ def command_for(name, directory, port, upstream, workload, options):
 
 
 @contextlib.contextmanager
-def running(command, directory, port, cpu=None, environment=None):
-    """Starts a gateway and yields its process once the port accepts connections."""
+def running(command, directory, port, cpu=None, environment=None, seconds=10):
+    """Starts a gateway and yields its process once the port accepts connections, which may take so many seconds."""
     log = open(directory / "output.log", "wb")
     environment = {**os.environ, "XDG_STATE_HOME": str(directory), "HOME": str(directory), **(environment or {})}
     process = subprocess.Popen(
@@ -268,7 +331,7 @@ def running(command, directory, port, cpu=None, environment=None):
         preexec_fn=pin_and_tie(cpu),
     )
     try:
-        wait_for_port(port, process)
+        wait_for_port(port, process, seconds)
         yield process
     finally:
         stop(process)

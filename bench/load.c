@@ -50,6 +50,11 @@ static const char usage_text[] =
     "  --close                a new connection per request\n"
     "  --rate R               R requests per second instead of a closed loop\n"
     "  --any-request          the backend does not compare request bodies\n"
+    "  --any-answer           take any 200 whose body is whole, of SSE any with [DONE], instead of "
+    "comparing\n"
+    "  --identity             ask for answers that are not compressed\n"
+    "  --rewrite NAME         the gateway must have put this model into the request (up to 8 times: one of)\n"
+    "  --stream-usage         with --sse: the gateway must have asked for usage and must not pass it on\n"
     "  --warmup S --seconds S --requests N        the measured window (1, 4, by time)\n"
     "  --timeout S            end at the latest after this, whatever happens (60)\n"
     "  --pid PID              a process of the gateway, to measure its CPU time (up to 32 times)\n"
@@ -176,6 +181,10 @@ enum option_code {
     OPT_CLOSE,
     OPT_RATE,
     OPT_ANY_REQUEST,
+    OPT_ANY_ANSWER,
+    OPT_IDENTITY,
+    OPT_REWRITE,
+    OPT_STREAM_USAGE,
     OPT_WARMUP,
     OPT_SECONDS,
     OPT_REQUESTS,
@@ -200,6 +209,10 @@ static const struct option options[] = {
     {"close", no_argument, NULL, OPT_CLOSE},
     {"rate", required_argument, NULL, OPT_RATE},
     {"any-request", no_argument, NULL, OPT_ANY_REQUEST},
+    {"any-answer", no_argument, NULL, OPT_ANY_ANSWER},
+    {"identity", no_argument, NULL, OPT_IDENTITY},
+    {"rewrite", required_argument, NULL, OPT_REWRITE},
+    {"stream-usage", no_argument, NULL, OPT_STREAM_USAGE},
     {"warmup", required_argument, NULL, OPT_WARMUP},
     {"seconds", required_argument, NULL, OPT_SECONDS},
     {"requests", required_argument, NULL, OPT_REQUESTS},
@@ -236,6 +249,13 @@ static void take_header(void)
     settings.headers[settings.header_count++] = optarg;
 }
 
+static void take_rewrite(void)
+{
+    if (settings.rewrite_count == MAX_REWRITES || strlen(optarg) > 64)
+        bad_usage("--rewrite NAME of up to 64 bytes, at most 8 times");
+    settings.rewrites[settings.rewrite_count++] = optarg;
+}
+
 static void take_pid(void)
 {
     if (settings.pid_count == MAX_PIDS)
@@ -267,6 +287,30 @@ static bool take_window_option(int code)
     case OPT_WATCH_CPUS:
         if (sscanf(optarg, "%d,%d", &settings.cpus[0], &settings.cpus[1]) != 2)
             bad_usage("--watch-cpus A,B");
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* What the two halves compare. */
+static bool take_check_option(int code)
+{
+    switch (code) {
+    case OPT_ANY_REQUEST:
+        settings.any_request = true;
+        return true;
+    case OPT_ANY_ANSWER:
+        settings.any_answer = true;
+        return true;
+    case OPT_IDENTITY:
+        settings.identity = true;
+        return true;
+    case OPT_REWRITE:
+        take_rewrite();
+        return true;
+    case OPT_STREAM_USAGE:
+        settings.stream_usage = true;
         return true;
     default:
         return false;
@@ -312,14 +356,11 @@ static void take_option(int code)
     case OPT_CLOSE:
         settings.close = true;
         break;
-    case OPT_ANY_REQUEST:
-        settings.any_request = true;
-        break;
     case OPT_DIRECT:
         settings.target_port = 0;
         break;
     default:
-        if (!take_window_option(code))
+        if (!take_window_option(code) && !take_check_option(code))
             bad_usage("unknown option");
     }
 }

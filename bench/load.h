@@ -15,10 +15,11 @@
 #define NS_PER_MS INT64_C(1000000)
 #define NEVER INT64_MAX
 #define READ_SIZE (256 * 1024)
-#define HEAD_SIZE 4096
+#define HEAD_SIZE 8192
 #define STAMP_SIZE 16 /* hexadecimal digits of a time in nanoseconds, inside every SSE event */
 #define MAX_PIDS 32
 #define MAX_HEADERS 16
+#define MAX_REWRITES 8
 
 /* The command line, read-only after start. Times in nanoseconds. */
 struct settings {
@@ -31,9 +32,14 @@ struct settings {
     int connections;
     size_t request_bytes; /* body size */
     bool sse;
-    bool close;       /* a new connection per request */
-    bool serve;       /* backend only, until the timeout or a signal */
-    bool any_request; /* do not compare request bodies: the gateway may rewrite them */
+    bool close;                         /* a new connection per request */
+    bool serve;                         /* backend only, until the timeout or a signal */
+    bool any_request;                   /* do not compare request bodies: the gateway may rewrite them */
+    bool identity;                      /* ask for answers that are not compressed */
+    bool any_answer;                    /* take any 200 with a whole body: the gateway writes answers anew */
+    const char *rewrites[MAX_REWRITES]; /* the model names, one of which the gateway must have put in */
+    int rewrite_count;
+    bool stream_usage; /* the gateway must have asked for the usage of streams, and keeps it to itself */
     unsigned chunks;
     int64_t chunk_interval;
     double rate; /* requests per second, 0 = closed loop */
@@ -46,15 +52,27 @@ struct settings {
     int cpus[2]; /* whose /proc/stat lines tell how quiet the machine was; -1 = none */
 };
 
+/* A request body as the backend expects it. */
+struct body {
+    const char *bytes;
+    size_t length; /* no two have the same: it tells which one arrives */
+};
+
 /* Every byte that is sent or expected, built once. */
 struct wire {
     char *request; /* head and body, contiguous */
     size_t request_length;
     const char *request_body; /* inside request */
-    char *response;           /* head and body; for SSE the head only */
+    struct body expected[MAX_REWRITES];
+    int expected_count;
+    const char *model_list; /* answer to GET, head and body */
+    size_t model_list_length;
+    char *response; /* head and body; for SSE the head only */
     size_t response_length;
     const char *response_body;
     size_t response_body_length;
+    char *last_chunks; /* the end of an SSE body: usage when it was asked for, [DONE], the last chunk */
+    size_t last_chunks_length;
     char *event; /* one SSE event with room for a stamp */
     size_t event_length;
     size_t stamp_at;
@@ -73,6 +91,8 @@ struct tally {
     uint64_t reconnects; /* the gateway announced Connection: close on a connection meant to be kept */
     uint64_t chunks;     /* SSE events that reached the client, [DONE] included */
     uint64_t late; /* SSE events the backend could not send on time, because the gateway took no more bytes */
+    uint64_t upstream_requests; /* completions that the backend answered */
+    uint64_t upstream_events;   /* SSE events that it sent, [DONE] included, usage not */
     uint64_t bytes_sent;
     uint64_t bytes_received;
     struct histogram latency;

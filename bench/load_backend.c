@@ -1,7 +1,7 @@
 /*
- * load_backend.c: the upstream half: answers every request with the same JSON, or with a paced SSE stream.
- * Checks the request bodies that arrive: small ones always, large ones every 16th, which keeps the generator
- * cheap.
+ * load_backend.c: the upstream half: answers every POST with the same JSON, or with a paced SSE stream, and
+ * every GET (health checks, model lists) with a list of models. Checks the request bodies that arrive: small
+ * ones always, large ones every 16th, which keeps the generator cheap.
  */
 #include "load.h"
 
@@ -22,7 +22,9 @@ struct upstream {
     uint64_t body_left;
     size_t body_at;
     bool in_body;
+    bool is_get;
     bool check;
+    const struct body *expected; /* NULL: any */
     bool close_after;
     unsigned requests;
     char chunk[512]; /* the SSE chunk being sent */
@@ -101,6 +103,9 @@ static bool upstream_answer(struct upstream *upstream)
 {
     upstream->in_body = false;
     upstream->head_length = 0;
+    if (upstream->is_get)
+        return upstream_send(upstream, wire.model_list, wire.model_list_length);
+    tally.upstream_requests++;
     if (settings.sse) {
         upstream->streaming = true;
         upstream->sent = 0;
@@ -110,11 +115,23 @@ static bool upstream_answer(struct upstream *upstream)
     return upstream_send(upstream, wire.response, wire.response_length);
 }
 
+static const struct body *expected_body(int64_t length)
+{
+    for (int i = 0; i < wire.expected_count; i++)
+        if ((int64_t)wire.expected[i].length == length)
+            return &wire.expected[i];
+    return NULL;
+}
+
 static bool head_take(struct upstream *upstream, const char *head, size_t length)
 {
     int64_t content_length = head_content_length(head, length);
 
-    if (content_length < 0 || (!settings.any_request && (size_t)content_length != settings.request_bytes)) {
+    upstream->is_get = memcmp(head, "GET ", 4) == 0; /* a head has 4 bytes at least */
+    if (upstream->is_get && content_length < 0)
+        content_length = 0;
+    upstream->expected = settings.any_request || upstream->is_get ? NULL : expected_body(content_length);
+    if (content_length < 0 || (!settings.any_request && !upstream->is_get && !upstream->expected)) {
         tally_error("the backend got a request with a wrong or no Content-Length");
         return false;
     }
@@ -122,8 +139,7 @@ static bool head_take(struct upstream *upstream, const char *head, size_t length
     upstream->body_left = (uint64_t)content_length;
     upstream->body_at = 0;
     upstream->in_body = true;
-    upstream->check =
-        !settings.any_request && (settings.request_bytes <= 4096 || upstream->requests % 16 == 0);
+    upstream->check = upstream->expected && (settings.request_bytes <= 4096 || upstream->requests % 16 == 0);
     upstream->requests++;
     return true;
 }
@@ -153,7 +169,7 @@ static bool feed_body(struct upstream *upstream, const char *bytes, size_t lengt
         tally_error("the backend got more than the request's body");
         return false;
     }
-    if (upstream->check && memcmp(wire.request_body + upstream->body_at, bytes, length) != 0) {
+    if (upstream->check && memcmp(upstream->expected->bytes + upstream->body_at, bytes, length) != 0) {
         tally_error("the backend got a request body that differs");
         return false;
     }
@@ -235,14 +251,17 @@ void backend_listen(void)
     peer_register(&listener);
 }
 
-/* Builds the next chunk of the stream in its own buffer; the last carries [DONE] and the end of the body. */
+/* Builds the next chunk of the stream in its own buffer. The last carries the end of the body, with the usage
+ * before [DONE] where it was asked for. */
 static size_t chunk_build(struct upstream *upstream)
 {
     size_t size_line;
 
-    if (upstream->sent == settings.chunks)
-        return (size_t)snprintf(upstream->chunk, sizeof(upstream->chunk),
-                                "e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n");
+    tally.upstream_events++;
+    if (upstream->sent == settings.chunks) {
+        memcpy(upstream->chunk, wire.last_chunks, wire.last_chunks_length);
+        return wire.last_chunks_length;
+    }
     size_line = (size_t)snprintf(upstream->chunk, 16, "%zx\r\n", wire.event_length);
     memcpy(upstream->chunk + size_line, wire.event, wire.event_length);
     memcpy(upstream->chunk + size_line + wire.event_length, "\r\n", 2);

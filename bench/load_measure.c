@@ -124,10 +124,12 @@ static void print_cpu(const struct usage *before, const struct usage *after)
 
     if (settings.pid_count > 0) {
         printf("\"cpu_ns_per_request\": %.0f, ", ratio(gateway, (double)tally.requests));
-        if (settings.sse)
-            printf("\"cpu_ns_per_chunk\": %.0f, \"cpu_ns_per_stream\": %.0f, ",
-                   ratio(gateway, (double)tally.chunks),
-                   ratio(gateway, (double)tally.chunks) * (settings.chunks + 1));
+        if (settings.sse) {
+            /* Where a gateway merges or adds events, those of the backend are what counts. */
+            double events = (double)(settings.any_answer ? tally.upstream_events : tally.chunks);
+            printf("\"cpu_ns_per_chunk\": %.0f, \"cpu_ns_per_stream\": %.0f, ", ratio(gateway, events),
+                   ratio(gateway, events) * (settings.chunks + 1));
+        }
         printf("\"gateway_util\": %.3f, \"user_pct\": %.1f, ", ratio(gateway, wall),
                ratio(user, user + system) * 100);
     }
@@ -140,6 +142,9 @@ void report_print(const struct usage *before, const struct usage *after, bool fi
 {
     double seconds = (double)(after->wall - before->wall) / (double)NS_PER_SECOND;
 
+    /* A gateway whose answers nobody compares must at least have asked for them. */
+    if (settings.any_answer && tally.requests > tally.upstream_requests + (unsigned)settings.connections)
+        tally_error("the gateway answered more requests than it sent on");
     printf("{\"finished\": %s, \"connections\": %d, \"seconds\": %.3f, \"requests\": %llu, \"errors\": %llu, "
            "\"stuck\": %u, \"reconnects\": %llu, \"req_per_s\": %.1f, ",
            finished ? "true" : "false", settings.connections, seconds, (unsigned long long)tally.requests,
@@ -153,6 +158,7 @@ void report_print(const struct usage *before, const struct usage *after, bool fi
                (unsigned long long)tally.chunks, (unsigned long long)tally.late,
                histogram_us(&tally.delay, 0.50), histogram_us(&tally.delay, 0.99));
     print_cpu(before, after);
+    printf("\"upstream_requests\": %llu, ", (unsigned long long)tally.upstream_requests);
     printf("\"bytes_sent\": %llu, \"bytes_received\": %llu, \"first_error\": \"%s\"}\n",
            (unsigned long long)tally.bytes_sent, (unsigned long long)tally.bytes_received, tally.first_error);
 }

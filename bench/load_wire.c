@@ -15,7 +15,8 @@ struct wire wire;
     "{\"messages\":[{\"role\":\"system\",\"content\":\"You are a helpful assistant.\\nAnswer in "            \
     "\\\"plain\\\" text.\"},"                                                                                \
     "{\"role\":\"user\",\"content\":\""
-#define TEXT_CLOSING "\"}],\"model\":\"bench-model\",\"temperature\":0.7,\"max_tokens\":256,\"stream\":%s}"
+#define MODEL "\"model\":\"bench-model\""
+#define TEXT_CLOSING "\"}]," MODEL ",\"temperature\":0.7,\"max_tokens\":256,\"stream\":%s}"
 
 static const char prose[] = "The fire in the hearth is lit when somebody comes home, \\\"not before\\\";\\n"
                             "it goes out when the last one has left. ";
@@ -31,6 +32,16 @@ static const char prose[] = "The fire in the hearth is lit when somebody comes h
     "data: {\"id\":\"chatcmpl-%s\",\"object\":\"chat.completion.chunk\",\"created\":1760000000,"             \
     "\"model\":\"bench-model\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" "                         \
     "hearth\"},\"finish_reason\":null}]}\n\n"
+
+#define USAGE                                                                                                \
+    "data: "                                                                                                 \
+    "{\"id\":\"chatcmpl-9f2c41d07ab84e6c\",\"object\":\"chat.completion.chunk\",\"created\":1760000000,"     \
+    "\"model\":\"bench-model\",\"choices\":[],\"usage\":{\"prompt_tokens\":231,\"completion_tokens\":50,"    \
+    "\"total_tokens\":281}}\n\n"
+
+#define MODEL_LIST                                                                                           \
+    "{\"object\":\"list\",\"data\":[{\"id\":\"bench-model\",\"object\":\"model\",\"created\":1760000000,"    \
+    "\"owned_by\":\"bench\"}]}"
 
 static char *must_alloc(size_t size)
 {
@@ -73,10 +84,11 @@ static void build_request(void)
     at = (size_t)snprintf(
         wire.request, 2048,
         "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: OpenAI/Python 1.51.0\r\n"
-        "Accept: application/json\r\nAccept-Encoding: gzip, deflate\r\n"
+        "Accept: application/json\r\nAccept-Encoding: %s\r\n"
         "Content-Type: application/json\r\nAuthorization: Bearer sk-bench-0123456789abcdef\r\n"
         "X-Stainless-Lang: python\r\nContent-Length: %zu\r\n",
-        settings.path, settings.host, settings.request_bytes);
+        settings.path, settings.host, settings.identity ? "identity" : "gzip, deflate",
+        settings.request_bytes);
     if (at >= 2048)
         die("--path or --host is too long");
     if (settings.close)
@@ -91,6 +103,43 @@ static void build_request(void)
     wire.request_body = wire.request + at;
     wire.request_length = at + settings.request_bytes;
     build_body(wire.request + at, settings.request_bytes);
+}
+
+/* The request body with another model in it; a gateway that asks for usage does so right behind the model. */
+static struct body rewritten_body(const char *name)
+{
+    size_t length = settings.request_bytes;
+    const char *model = memmem(wire.request_body, length, MODEL, sizeof(MODEL) - 1);
+    size_t before = (size_t)(model - wire.request_body);
+    const char *usage = settings.stream_usage ? ",\"stream_options\":{\"include_usage\":true}" : "";
+    char *bytes = must_alloc(length + 256);
+    size_t at = before;
+
+    memcpy(bytes, wire.request_body, before);
+    at += (size_t)snprintf(bytes + at, 200, "\"model\":\"%s\"%s", name, usage);
+    memcpy(bytes + at, model + sizeof(MODEL) - 1, length - before - (sizeof(MODEL) - 1));
+    return (struct body){.bytes = bytes, .length = at + length - before - (sizeof(MODEL) - 1)};
+}
+
+static void build_expected(void)
+{
+    wire.expected[0] = (struct body){.bytes = wire.request_body, .length = settings.request_bytes};
+    wire.expected_count = settings.rewrite_count > 0 ? settings.rewrite_count : 1;
+    for (int i = 0; i < settings.rewrite_count; i++) {
+        wire.expected[i] = rewritten_body(settings.rewrites[i]);
+        for (int k = 0; k < i; k++)
+            if (wire.expected[k].length == wire.expected[i].length)
+                die("the names of --rewrite must differ in length");
+    }
+}
+
+static void build_model_list(void)
+{
+    char *text = must_alloc(512);
+    wire.model_list_length = (size_t)snprintf(
+        text, 512, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+        sizeof(MODEL_LIST) - 1, MODEL_LIST);
+    wire.model_list = text;
 }
 
 static void build_json_response(void)
@@ -125,6 +174,12 @@ static void build_sse_response(void)
                          "HTTP/1.1 200 OK\r\nDate: Thu, 09 Oct 2025 08:53:20 GMT\r\nServer: uvicorn\r\n"
                          "Content-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
                          "Transfer-Encoding: chunked\r\n\r\n");
+    wire.last_chunks = must_alloc(512);
+    if (settings.stream_usage)
+        wire.last_chunks_length =
+            (size_t)snprintf(wire.last_chunks, 400, "%zx\r\n%s\r\n", sizeof(USAGE) - 1, USAGE);
+    wire.last_chunks_length += (size_t)snprintf(wire.last_chunks + wire.last_chunks_length, 64,
+                                                "e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n");
     wire.event = must_alloc(512);
     wire.event_length = (size_t)snprintf(wire.event, 512, EVENT, zeros);
     wire.stamp_at = (size_t)(strstr(wire.event, zeros) - wire.event);
@@ -133,6 +188,8 @@ static void build_sse_response(void)
 void wire_build(void)
 {
     build_request();
+    build_expected();
+    build_model_list();
     if (settings.sse)
         build_sse_response();
     else

@@ -317,28 +317,13 @@ void manage_write_limit(struct json *j, const struct book_strategy *s, const str
 void manage_write_provider(struct json *j, const struct provider_config *config,
                            const struct provider_status *status)
 {
-    static const char *const breakers[] = {"closed", "half_open", "open"};
     json_put_object(j);
-    json_key_str(j, "name", status->name);
+    provider_status_write(j, status);
     json_key_c(j, "type", config->type == PROVIDER_AZURE ? "azure" : "openai");
     write_text_or_null(j, "service", config->service);
-    json_key_bool(j, "healthy", status->healthy);
-    json_key_bool(j, "disabled", status->disabled);
-    json_key_bool(j, "auth_failed", status->auth_failed);
-    json_key_bool(j, "fallback_only", status->fallback_only);
     json_key_u64(j, "weight", config->weight);
     json_key_u64(j, "max_concurrent", config->max_concurrent);
-    json_key_c(j, "breaker", breakers[status->breaker]);
-    json_key_u64(j, "cooldown_ms", status->cooldown_ms);
-    json_key_u64(j, "in_flight", status->in_flight);
-    json_key_u64(j, "waiting", status->waiting);
-    json_key_u64(j, "requests", status->requests);
-    json_key_u64(j, "failures", status->failures);
-    json_key_double(j, "avg_latency_ms", status->latency_ms, 3);
-    json_key_double(j, "avg_first_byte_ms", status->first_byte_ms, 3);
-    json_key_u64(j, "models", status->model_count);
     manage_write_time(j, "last_check", status->last_check_us);
-    write_text_or_null(j, "last_error", status->last_error);
     json_end(j);
 }
 

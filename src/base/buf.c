@@ -47,12 +47,18 @@ void buf_add_char(struct buf *b, char c)
 
 void buf_add_u64(struct buf *b, uint64_t value)
 {
+    static const char pairs[] =
+        "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+        "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+        "8081828384858687888990919293949596979899";
     char digits[20];
     size_t at = sizeof digits;
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
+    for (; value >= 100; value /= 100)
+        memcpy(digits + (at -= 2), pairs + value % 100 * 2, 2);
+    if (value >= 10)
+        memcpy(digits + (at -= 2), pairs + value * 2, 2);
+    else
+        digits[--at] = (char)('0' + value);
     buf_add(b, digits + at, sizeof digits - at);
 }
 

@@ -28,7 +28,9 @@ enum err map_put(struct map *m, struct str key, void *value) MUST_CHECK;
 void *map_remove(struct map *m, struct str key);
 void map_free(struct map *m);
 
+/* An empty one has no entries to point to. */
 #define MAP_EACH(variable, m)                                                                                \
-    for (struct map_entry *variable = (m)->entries; variable < (m)->entries + (m)->count; variable++)
+    for (struct map_entry *variable = (m)->entries; (m)->count > 0 && variable < (m)->entries + (m)->count;  \
+         variable++)
 
 #endif

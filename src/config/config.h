@@ -44,6 +44,7 @@ struct server_config {
     } tls;
     struct strs trusted_proxies; /* addresses or CIDR */
     struct str default_service;  /* id or empty */
+    struct str user;             /* to become after the listeners are open; empty = stay */
     bool abort_on_half_close;
     uint64_t drain_ms;
     struct limits_config limits;

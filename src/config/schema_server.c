@@ -191,6 +191,12 @@ static const struct field server_fields[] = {
      .max = 256,
      .reload = RELOAD_PROCESS,
      .doc = "Threads that serve; 0 = one per core."},
+    {.name = "user",
+     .kind = FIELD_TEXT,
+     .at = SERVER(user),
+     .reload = RELOAD_PROCESS,
+     .doc = "Name of the user to become when Hestia is started as root: once the ports are open, before the "
+            "store is opened and the first request is read. Services run as that user too."},
     {.name = "tls",
      .kind = FIELD_TABLE,
      .at = SERVER(tls),

@@ -175,8 +175,9 @@ static enum err find_fields(struct dispatch *d, const json_t *root, bool *has_ty
     }
     head_add(&d->fields, STR("X-Request-ID"), str_from_c(d->call->request->id));
     head_add(&d->fields, STR("Via"), STR("1.1 hestia"));
-    return buf_err(&d->fields) == OK
-               ? OK
+    enum err err = buf_err(&d->fields);
+    return err == OK || err == ERR_NOMEM
+               ? err
                : unprocessable(d->call, "headers: a name or value is not valid in HTTP");
 }
 

@@ -5,6 +5,7 @@
 #include "gateway/exchange.h"
 
 #include "base/mem.h"
+#include "loop/trail.h"
 
 #include <stdio.h>
 
@@ -160,6 +161,7 @@ static enum err answer_relay(struct task *t, struct exchange *x)
     TRY(forward_response_head(x, response));
     x->status = response->status;
     x->answered_at = task_now(t);
+    trail_add(TRAIL_ANSWER, x->answered_at, x->request.id, response->status);
     enum err err = relay_begin_response(t, r, buf_str(&x->head), &x->error);
     if (!x->conn->answered)
         return err;
@@ -186,6 +188,7 @@ static enum err proxy(struct task *t, struct exchange *x)
     if (waiting_page_wanted(x))
         return waiting_page_send(t, x);
     TRY(lease_take(t, x));
+    trail_add(TRAIL_FORWARD, task_now(t), x->request.id, x->attempts);
     TRY(attempts_run(t, x));
     return answer_relay(t, x);
 }
@@ -212,6 +215,7 @@ static enum err admit(struct exchange *x)
 static enum err exchange_run(struct task *t, struct exchange *x)
 {
     TRY(request_read(t, x->conn, &x->request, &x->error)); /* 400 408 413 414 417 431 501 505 */
+    trail_add(TRAIL_REQUEST, task_now(t), x->request.id, x->conn->sock.watch.fd);
     TRY(admit(x));
     switch (x->route.kind) {
     case ROUTE_API:
@@ -267,8 +271,8 @@ static void exchange_fail(struct task *t, struct exchange *x, enum err err)
         x->conn->abort = x->conn->answered;
         return;
     }
-    if (err == ERR_NOMEM)
-        x->conn->keep = false; /* bytes of it may have been lost */
+    if (err == ERR_NOMEM || err == ERR_HTTP_SYNTAX)
+        x->conn->keep = false; /* bytes of it may have been lost, or mean something else */
     if (x->conn->answered) {
         if (x->conn->keep)
             x->conn->abort = true;
@@ -310,6 +314,7 @@ static struct exchange *exchange_new(struct worker *w, struct conn *c)
 
 static void exchange_free(struct exchange *x)
 {
+    llm_free(x);
     request_free(&x->request);
     buf_free(&x->replay);
     buf_free(&x->head);
@@ -333,7 +338,7 @@ static void exchange_end(struct exchange *x)
     llm_end(x);
     lease_release(&x->lease, w->loop);
     access_log_end(x);
-    llm_free(x);
+    llm_rest(x);
     worker_let_go(x->held);
     request_reset(&x->request);
     buf_free(&x->replay);
@@ -358,5 +363,6 @@ void exchange_serve(struct task *t, struct conn *c)
         exchange_fail(t, x, x->end);
     if (x->end == ERR_HTTP_SYNTAX)
         limit_syntax_error(x);
+    trail_add(TRAIL_END, task_now(t), x->request.id, x->status);
     exchange_end(x);
 }

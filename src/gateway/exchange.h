@@ -36,8 +36,11 @@ struct exchange {
     struct buf head;   /* the head that goes out next */
     struct str websocket_key;
     bool websocket;
+    bool via_named;                       /* Connection names the request's Via: it does not go on */
+    int64_t hops_left;                    /* Max-Forwards to send; -1 = none */
     bool reframe;                         /* the response's data is looked at: its framing is written anew */
-    struct llm_call *llm;                 /* ROUTE_LLM; in the request's arena */
+    struct llm_call *llm;                 /* ROUTE_LLM */
+    struct llm_call *llm_kept;            /* of an earlier request, with its buffers */
     const struct book_client *client;     /* who calls; NULL: an operator, or anybody */
     const struct book_strategy *strategy; /* after auth, on the LLM routes: never NULL */
     struct str actor;                     /* whose key it was */
@@ -97,7 +100,8 @@ void access_log_end(struct exchange *x);
 /* llm.c: a completion over the pool of providers; and what it has taken is given back. */
 enum err llm_serve(struct task *t, struct exchange *x) MUST_CHECK;
 void llm_end(struct exchange *x);
-/* Its memory; what the log line shows stands there. */
+/* Then, when nobody looks at it any more (the log line does): ready for the next request. */
+void llm_rest(struct exchange *x);
 void llm_free(struct exchange *x);
 /* What the request's log line says of it. */
 void llm_log(const struct llm_call *l, struct json *j);

@@ -1,10 +1,24 @@
 /* The heads that go out: the request as the upstream sees it, the response as the client sees it
  * (http.md 3.3). */
+#include "base/num.h"
 #include "gateway/exchange.h"
 #include "http/websocket.h"
 
 /* ---- before anything is sent ----------------------------------------------------------------------------
  */
+
+/* "1.1 hestia", "HTTP/1.1\thestia (a comment)": who received it (RFC 9110 7.6.3). */
+static bool via_is_ours(struct str element)
+{
+    size_t at = 0;
+    while (at < element.n && element.p[at] != ' ' && element.p[at] != '\t')
+        at++;
+    struct str by = str_trim(str_from(element, at));
+    at = 0;
+    while (at < by.n && by.p[at] != ' ' && by.p[at] != '\t' && by.p[at] != '(')
+        at++;
+    return str_eq_nocase(str_first(by, at), STR("hestia"));
+}
 
 /* Our own pseudonym in Via, twice: the request runs in a circle. */
 static bool is_loop(const struct head *h)
@@ -13,28 +27,10 @@ static bool is_loop(const struct head *h)
     for (int i = h->first[FIELD_VIA] - 1; i >= 0; i = head_next(h, FIELD_VIA, i)) {
         struct str rest = h->fields[i].value, element;
         while (str_next_element(&rest, &element))
-            seen += str_ends(element, STR(" hestia"));
+            seen += via_is_ours(element);
     }
     return seen >= 2;
 }
-
-enum err forward_check(struct exchange *x)
-{
-    struct head *h = &x->request.head;
-    if (is_loop(h))
-        return error_set(
-            &x->error, ERR_LOOP,
-            "the request passed through this gateway twice: does the service's URL point at the gateway?");
-    if (h->first[FIELD_UPGRADE] && websocket_wanted(h)) {
-        TRY(websocket_check_request(h, &x->error));
-        x->websocket = true;
-        x->websocket_key = head_value(h, FIELD_SEC_WEBSOCKET_KEY);
-    }
-    return OK;
-}
-
-/* ---- the request ----------------------------------------------------------------------------------------
- */
 
 static void add_line(struct buf *out, struct str name, struct str value)
 {
@@ -49,6 +45,45 @@ static void drop(struct head *h, enum field_id id)
     for (int i = h->first[id] - 1; i >= 0; i = head_next(h, id, i))
         h->fields[i].hop = true;
 }
+
+static bool is_dropped(struct head *h, enum field_id id)
+{
+    const struct field *field = head_field(h, id);
+    return field && field->hop;
+}
+
+/* One hop less (RFC 9110 7.6.2); 0 was answered here. */
+static void count_hop(struct exchange *x)
+{
+    uint64_t hops;
+    struct head *h = &x->request.head;
+    if (!num_parse_u64(head_value(h, FIELD_MAX_FORWARDS), &hops) || !hops)
+        return;
+    drop(h, FIELD_MAX_FORWARDS);
+    x->hops_left = (int64_t)MIN(hops - 1, (uint64_t)INT64_MAX);
+}
+
+enum err forward_check(struct exchange *x)
+{
+    struct head *h = &x->request.head;
+    if (is_loop(h))
+        return error_set(
+            &x->error, ERR_LOOP,
+            "the request passed through this gateway twice: does the service's URL point at the gateway?");
+    if (h->first[FIELD_UPGRADE] && websocket_wanted(h)) {
+        TRY(websocket_check_request(h, &x->error));
+        x->websocket = true;
+        x->websocket_key = head_value(h, FIELD_SEC_WEBSOCKET_KEY);
+    }
+    x->via_named = is_dropped(h, FIELD_VIA);
+    x->hops_left = -1;
+    if (h->method == METHOD_OPTIONS && h->first[FIELD_MAX_FORWARDS])
+        count_hop(x);
+    return OK;
+}
+
+/* ---- the request ----------------------------------------------------------------------------------------
+ */
 
 static void drop_what_we_write(struct head *h)
 {
@@ -87,11 +122,11 @@ static void add_forwarded(struct exchange *x, struct buf *out)
     }
 }
 
-/* Via of the message so far, with ourselves behind. */
-static void add_via(struct buf *out, const struct head *h)
+/* Via of the message so far, with ourselves behind; only ourselves where Connection has named it. */
+static void add_via(struct buf *out, const struct head *h, bool named)
 {
     buf_add_c(out, "Via: ");
-    for (int i = h->first[FIELD_VIA] - 1; i >= 0; i = head_next(h, FIELD_VIA, i)) {
+    for (int i = named ? -1 : h->first[FIELD_VIA] - 1; i >= 0; i = head_next(h, FIELD_VIA, i)) {
         buf_add_str(out, h->fields[i].value);
         buf_add_c(out, ", ");
     }
@@ -121,6 +156,8 @@ static void add_request_framing(struct exchange *x, struct buf *out)
 static struct str host_to_send(struct exchange *x, const struct url *url)
 {
     struct str own = head_value(&x->request.head, FIELD_HOST);
+    if (!own.n)
+        own = x->request.target.authority; /* HTTP/1.0 in absolute form */
     return x->route.mounted || x->on_fallback || own.n == 0 ? url->host_field : own;
 }
 
@@ -142,7 +179,12 @@ enum err forward_request_head(struct exchange *x, const struct url *url)
     drop_what_we_write(&r->head);
     head_copy_fields(out, &r->head);
     add_forwarded(x, out);
-    add_via(out, &r->head);
+    add_via(out, &r->head, x->via_named);
+    if (x->hops_left >= 0) {
+        buf_add_c(out, "Max-Forwards: ");
+        buf_add_u64(out, (uint64_t)x->hops_left);
+        buf_add_c(out, "\r\n");
+    }
     add_line(out, STR("X-Request-ID"), str_from_c(r->id));
     add_request_framing(x, out);
     buf_add_c(out, "\r\n");
@@ -234,6 +276,7 @@ enum err forward_response_head(struct exchange *x, struct head *response)
     if (response->status == 204 || switched)
         drop(response, FIELD_CONTENT_LENGTH);
     drop_ours(response);
+    bool via_named = is_dropped(response, FIELD_VIA);
     drop(response, FIELD_VIA);
     drop(response, FIELD_X_REQUEST_ID);
     x->relay.is_event_stream =
@@ -246,7 +289,7 @@ enum err forward_response_head(struct exchange *x, struct head *response)
     buf_add_c(out, "\r\n");
     add_location(x, response, out);
     head_copy_fields(out, response);
-    add_via(out, response);
+    add_via(out, response, via_named);
     add_line(out, STR("X-Request-ID"), str_from_c(x->request.id));
     if (upstream_id)
         head_add(out, STR("X-Upstream-Request-ID"), upstream_id->value);

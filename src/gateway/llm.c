@@ -5,6 +5,9 @@
 #include "gateway/llm.h"
 
 #include "base/json.h"
+#include "base/mem.h"
+
+enum { KEPT_MAX = 64 << 10 };
 
 /* ---- reading what is asked ------------------------------------------------------------------------------
  */
@@ -23,7 +26,9 @@ static enum err body_read(struct task *t, struct llm_call *l)
 {
     struct exchange *x = l->x;
     uint64_t max = config_of(l)->server.limits.llm_body;
-    l->raw = BUF(max ? max : (size_t)1 << 40);
+    l->raw.max = max ? max : (size_t)1 << 40;
+    if (l->raw.cap > l->raw.max)
+        buf_free(&l->raw); /* a reload has lowered the limit */
     TRY(request_read_body(t, x->conn, &x->request, &l->raw, &x->error));
     const char *param = NULL;
     enum err err = llm_body_scan(&x->request.arena, buf_str(&l->raw), &l->body, &param, &x->error);
@@ -302,10 +307,11 @@ static enum err llm_run(struct task *t, struct llm_call *l)
 
 enum err llm_serve(struct task *t, struct exchange *x)
 {
-    struct llm_call *l = arena_alloc(&x->request.arena, sizeof *l);
+    struct llm_call *l = x->llm_kept ? x->llm_kept : mem_alloc(sizeof *l);
     if (!l)
         return ERR_NOMEM;
-    x->llm = l;
+    memset(l, 0, offsetof(struct llm_call, failures));
+    x->llm = x->llm_kept = l;
     l->x = x;
     enum err err = llm_run(t, l);
     return err == OK ? answer(t, l) : fail(t, l, err);
@@ -351,13 +357,33 @@ void llm_end(struct exchange *x)
     }
 }
 
-void llm_free(struct exchange *x)
+/* Small ones serve the next request, too. */
+static void keep_or_free(struct buf *b)
+{
+    if (b->cap > KEPT_MAX)
+        buf_free(b);
+    buf_clear(b);
+}
+
+void llm_rest(struct exchange *x)
 {
     struct llm_call *l = x->llm;
     if (!l)
         return;
     event_filter_free(&l->events);
+    keep_or_free(&l->raw);
+    keep_or_free(&l->held);
+    keep_or_free(&l->filtered);
+    x->llm = NULL;
+}
+
+void llm_free(struct exchange *x)
+{
+    struct llm_call *l = x->llm_kept;
+    if (!l)
+        return;
     buf_free(&l->raw);
     buf_free(&l->held);
     buf_free(&l->filtered);
+    mem_free(l);
 }

@@ -1,4 +1,4 @@
-/* One completion over the pool: what the files gateway/llm*.c share. Lives in the request's arena. */
+/* One completion over the pool: what the files gateway/llm*.c share. Kept with its exchange for the next. */
 #ifndef HESTIA_GATEWAY_LLM_H
 #define HESTIA_GATEWAY_LLM_H
 
@@ -26,7 +26,6 @@ struct llm_failure {
 
 struct llm_call {
     struct exchange *x;
-    struct buf raw; /* the request body */
     struct llm_body body;
     struct approach_plan plan;
     struct str model; /* as the pool looks it up */
@@ -37,7 +36,6 @@ struct llm_call {
         *provider; /* of the attempt under way: its slot and trial are ours until provider_report */
     struct str sent_model;
     uint64_t attempt_started;
-    struct llm_failure failures[LLM_ATTEMPTS_MAX];
     int failure_count;
     bool answer_is_final;         /* the last failure is the client's: no other provider is asked */
     enum error_class error_class; /* of the last failure */
@@ -56,14 +54,18 @@ struct llm_call {
     uint64_t queued_ns; /* waiting: pool, slot, cold service */
     bool committed;     /* a 200 with keep-alive comments has gone out */
 
-    struct buf held;     /* the answer's first event */
-    struct buf filtered; /* what the event filter let through */
     struct event_filter events;
     struct usage_reader usage;
     bool is_readable; /* the answer is not compressed: usage can be read */
     bool is_stream;   /* the answer is one */
     int upstream_status;
     bool keeps_alive; /* the upstream's connection, as its answer says */
+
+    /* From here on nothing is cleared between two requests. */
+    struct llm_failure failures[LLM_ATTEMPTS_MAX]; /* failure_count of them */
+    struct buf raw;                                /* the request body */
+    struct buf held;                               /* the answer's first event */
+    struct buf filtered;                           /* what the event filter let through */
 };
 
 /* llm_attempt.c: one provider, from the connection to a head (and, of a stream, a first event) that is worth

@@ -64,7 +64,7 @@ enum err llm_account_admit(struct llm_call *l)
         return OK;
     struct amounts amounts = limiter_estimate(limiter, l->body.prompt_bytes, l->body.max_tokens,
                                               l->x->worker->loop->now, &average_cost);
-    int64_t cost = dearest(l, &amounts);
+    int64_t cost = limiter_limits(limiter, LIMIT_COST) ? dearest(l, &amounts) : 0;
     amounts.of[LIMIT_COST] = cost ? MAX(cost, average_cost) : 0;
     if (limiter_reserve(limiter, &amounts, l->body.max_tokens == 0, l->x->worker->loop->now, &l->hold,
                         &refusal))
@@ -149,6 +149,29 @@ static void state_fill(const struct llm_call *l, enum entry_outcome outcome, str
     attempts_fill(l, state);
 }
 
+/* The same few models are asked for again and again. */
+static struct price price_of_answer(struct llm_call *l)
+{
+    const struct snapshot *s = l->x->snapshot;
+    const struct provider_config *provider = provider_config_of(l->provider);
+    struct str model = l->sent_model;
+    size_t at =
+        ((uintptr_t)provider >> 4 ^ model.n ^ (uint8_t)(model.n ? model.p[model.n - 1] : 0)) % WORKER_PRICES;
+    struct price_memo *memo = &l->x->worker->prices[at];
+    if (LIKELY(memo->epoch == s->epoch && memo->provider == provider &&
+               str_eq(str_make(memo->model, memo->model_n), model)))
+        return memo->price;
+    struct price price = prices_find(s->prices, provider->name, model);
+    if (model.n > sizeof memo->model)
+        return price;
+    memcpy(memo->model, model.p, model.n);
+    memo->model_n = (uint8_t)model.n;
+    memo->epoch = s->epoch;
+    memo->provider = provider;
+    memo->price = price;
+    return price;
+}
+
 void llm_account_answer(struct llm_call *l)
 {
     struct exchange *x = l->x;
@@ -156,7 +179,7 @@ void llm_account_answer(struct llm_call *l)
     l->head_ns = MAX(x->worker->loop->now - l->attempt_started, (uint64_t)1);
     l->served = provider_config_of(l->provider)->name;
     l->served_label = (label)provider_label(l->provider);
-    l->price = prices_find(x->snapshot->prices, l->served, l->sent_model);
+    l->price = price_of_answer(l);
     if (!l->is_stream)
         return; /* of a plain answer nothing is known before its end */
     if (l->entry.journal) {
@@ -232,8 +255,37 @@ void llm_account_count(struct llm_call *l)
 
 static const char *field_noun(enum limit_kind kind)
 {
-    static const char *const nouns[] = {"requests", "input-tokens", "output-tokens", "tokens", "cost"};
+    static const char *const nouns[] = {
+        "requests: ", "input-tokens: ", "output-tokens: ", "tokens: ", "cost: "};
     return nouns[kind];
+}
+
+/* "X-RateLimit-WHAT-requests: N"; money in dollars with six digits. */
+static void add_number(struct buf *out, const char *what, enum limit_kind kind, int64_t n)
+{
+    buf_add_c(out, what);
+    buf_add_c(out, field_noun(kind));
+    if (kind != LIMIT_COST) {
+        buf_add_u64(out, (uint64_t)n);
+        return;
+    }
+    char digits[8] = ".000000";
+    uint64_t micros = (uint64_t)n / 1000000;
+    for (int i = 6; i > 0; i--, micros /= 10)
+        digits[i] = (char)('0' + micros % 10);
+    buf_add_u64(out, micros);
+    buf_add_c(out, digits);
+}
+
+static void add_status(struct buf *out, const struct limit_status *s)
+{
+    enum limit_kind kind = s->config.kind;
+    add_number(out, "X-RateLimit-Limit-", kind, s->config.value);
+    add_number(out, "\r\nX-RateLimit-Remaining-", kind, s->remaining);
+    buf_add_c(out, "\r\nX-RateLimit-Reset-");
+    buf_add_c(out, field_noun(kind));
+    buf_add_u64(out, (s->reset_ms + 999) / 1000);
+    buf_add_c(out, "s\r\n");
 }
 
 /* Of several limits of a kind the one with the least left. */
@@ -251,16 +303,7 @@ void llm_account_fields(const struct llm_call *l, struct buf *out)
             tightest[kind] = s;
         has[kind] |= s.config.enabled;
     }
-    for (int kind = 0; kind < LIMIT_KINDS; kind++) {
-        if (!has[kind])
-            continue;
-        const char *noun = field_noun((enum limit_kind)kind);
-        double unit = kind == LIMIT_COST ? 1e12 : 1;
-        int digits = kind == LIMIT_COST ? 6 : 0;
-        buf_addf(out, "X-RateLimit-Limit-%s: %.*f\r\nX-RateLimit-Remaining-%s: %.*f\r\n", noun, digits,
-                 (double)tightest[kind].config.value / unit, noun, digits,
-                 (double)tightest[kind].remaining / unit);
-        buf_addf(out, "X-RateLimit-Reset-%s: %llus\r\n", noun,
-                 (unsigned long long)(tightest[kind].reset_ms + 999) / 1000);
-    }
+    for (int kind = 0; kind < LIMIT_KINDS; kind++)
+        if (has[kind])
+            add_status(out, &tightest[kind]);
 }

@@ -173,31 +173,6 @@ static enum err show_pricing(struct task *t, struct api_call *call, struct respo
 /* ---- providers --------------------------------------------------------------------------------------------
  */
 
-static void write_provider(struct json *j, const struct provider_status *s)
-{
-    static const char *const breakers[] = {"closed", "half_open", "open"};
-    json_put_object(j);
-    json_key_str(j, "name", s->name);
-    json_key_bool(j, "healthy", s->healthy);
-    json_key_bool(j, "disabled", s->disabled);
-    json_key_bool(j, "auth_failed", s->auth_failed);
-    json_key_bool(j, "fallback_only", s->fallback_only);
-    json_key_c(j, "breaker", breakers[s->breaker]);
-    json_key_u64(j, "cooldown_ms", s->cooldown_ms);
-    json_key_u64(j, "in_flight", s->in_flight);
-    json_key_u64(j, "waiting", s->waiting);
-    json_key_u64(j, "requests", s->requests);
-    json_key_u64(j, "failures", s->failures);
-    json_key_double(j, "avg_latency_ms", s->latency_ms, 3);
-    json_key_double(j, "avg_first_byte_ms", s->first_byte_ms, 3);
-    json_key_u64(j, "models", s->model_count);
-    if (s->last_error.n)
-        json_key_str(j, "last_error", s->last_error);
-    else
-        json_key_null(j, "last_error");
-    json_end(j);
-}
-
 static enum err list_providers(struct task *t, struct api_call *call, struct response *response)
 {
     struct buf out = BUF(0);
@@ -207,7 +182,9 @@ static enum err list_providers(struct task *t, struct api_call *call, struct res
     for (size_t i = 0; i < provider_pool_count(pool_of(call)); i++) {
         struct provider_status status = {0};
         provider_status(provider_at(pool_of(call), i), &call->request->arena, &status);
-        write_provider(&j, &status);
+        json_put_object(&j);
+        provider_status_write(&j, &status);
+        json_end(&j);
     }
     json_end(&j);
     json_end(&j);

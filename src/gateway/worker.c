@@ -19,7 +19,7 @@ static void settings_apply(struct worker *w)
     w->server.tls = s->tls;
 }
 
-static struct held_snapshot *held_new(struct snapshot *snapshot)
+struct held_snapshot *held_new(struct snapshot *snapshot)
 {
     struct held_snapshot *held = mem_alloc(sizeof *held);
     if (held)
@@ -27,8 +27,10 @@ static struct held_snapshot *held_new(struct snapshot *snapshot)
     return held;
 }
 
-static void held_free(struct held_snapshot *held)
+void held_free(struct held_snapshot *held)
 {
+    if (!held)
+        return;
     snapshot_unref(held->shared);
     mem_free(held);
 }
@@ -45,11 +47,9 @@ void worker_let_go(struct held_snapshot *held)
         held_free(held);
 }
 
-void worker_use_snapshot(struct worker *w, struct snapshot *snapshot)
+void worker_use_snapshot(struct worker *w, struct held_snapshot *held)
 {
-    struct held_snapshot *held = held_new(snapshot), *old = w->held;
-    if (!held) /* out of memory: the old configuration stays in force on this worker */
-        return;
+    struct held_snapshot *old = w->held;
     w->held = held;
     settings_apply(w);
     old->retired = true;
@@ -122,7 +122,7 @@ static enum err listen_all(struct worker *w, const int *fds, size_t count)
     for (size_t i = 0; i < count; i++) {
         if (err == OK)
             err = server_listen(&w->server, fds[i]);
-        else
+        if (err != OK)
             close(fds[i]);
     }
     return err;
@@ -132,13 +132,15 @@ struct worker *worker_new(struct gateway *g, uint32_t index, struct snapshot *sn
                           size_t listen_count, struct error *error)
 {
     struct worker *w = mem_alloc(sizeof *w);
+    if (w)
+        list_init(&w->free_exchanges);
     if (!w || !parts_make(w) || !(w->held = held_new(snapshot))) {
+        worker_free(w);
         error_set(error, ERR_NOMEM, "out of memory for a worker");
         return NULL;
     }
     w->gateway = g;
     w->index = index;
-    list_init(&w->free_exchanges);
     server_init(&w->server, w->loop);
     w->server.serve = exchange_serve;
     w->server.owner = w;
@@ -153,6 +155,8 @@ struct worker *worker_new(struct gateway *g, uint32_t index, struct snapshot *sn
     if (listen_all(w, listen_fds, listen_count) == OK)
         return w;
     error_set(error, ERR_IO, "cannot watch a listening socket");
+    server_stop_listening(&w->server);
+    worker_free(w);
     return NULL;
 }
 
@@ -173,10 +177,13 @@ enum err worker_start(struct worker *w)
 
 void worker_free(struct worker *w)
 {
+    if (!w)
+        return;
     exchanges_free(w);
     pool_free(w->pool);
     held_free(w->held);
-    loop_free(w->loop);
+    if (w->loop)
+        loop_free(w->loop);
     mem_free(w->response_head);
     mem_free(w->retry_tokens);
     mem_free(w);

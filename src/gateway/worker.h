@@ -40,9 +40,22 @@ struct held_snapshot {
     bool retired;
 };
 
+/* Takes a reference. NULL when memory is short. */
+struct held_snapshot *held_new(struct snapshot *snapshot) MUST_CHECK;
+void held_free(struct held_snapshot *held);
+
 struct exchange;
 
-enum { WORKER_LABELS = 128 };
+enum { WORKER_LABELS = 128, WORKER_PRICES = 16 };
+
+/* A price that was looked up under a snapshot. */
+struct price_memo {
+    uint64_t epoch;
+    const struct provider_config *provider;
+    struct price price;
+    uint8_t model_n;
+    char model[63];
+};
 
 struct worker {
     struct gateway *gateway;
@@ -61,6 +74,7 @@ struct worker {
         const char *text;
         label value;
     } labels[WORKER_LABELS];
+    struct price_memo prices[WORKER_PRICES];
     struct message idle_message; /* to control: the last connection has gone */
     atomic_bool idle_posted;     /* it is under way */
     struct message end_message;  /* to control: its loop ends */
@@ -77,7 +91,7 @@ enum err worker_start(struct worker *w) MUST_CHECK;
 void worker_free(struct worker *w);
 
 /* These are loop_call'ed or posted: they run on the worker's own thread. */
-void worker_use_snapshot(struct worker *w, struct snapshot *snapshot); /* takes its own reference */
+void worker_use_snapshot(struct worker *w, struct held_snapshot *held); /* takes it over */
 void worker_drain(struct worker *w);
 void worker_cancel_all(struct worker *w);
 /* Cancels what is still there; the loop ends, and on_worker_end is called, when that has given everything

@@ -64,14 +64,11 @@ static enum err read_request_coding(const struct head *h, struct error *error)
         return error_set(error, ERR_HTTP_SYNTAX, "Transfer-Encoding in HTTP/1.0");
     if (h->first[FIELD_CONTENT_LENGTH])
         return error_set(error, ERR_HTTP_SYNTAX, "both Transfer-Encoding and Content-Length");
-    switch (read_coding(h)) {
-    case CODING_CHUNKED:
+    enum coding coding = read_coding(h);
+    if (coding == CODING_CHUNKED)
         return OK;
-    case CODING_UNKNOWN:
+    if (coding == CODING_UNKNOWN)
         return error_set(error, ERR_NOT_IMPLEMENTED, "only the transfer coding chunked is known here");
-    case CODING_MALFORMED:
-        break;
-    }
     return error_set(error, ERR_HTTP_SYNTAX, "malformed Transfer-Encoding");
 }
 

@@ -2,6 +2,7 @@
 #include "http/server.h"
 
 #include "base/mem.h"
+#include "loop/trail.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -118,7 +119,8 @@ static void conn_linger(struct task *t, struct conn *c)
 
 static void conn_finish(struct task *t, struct conn *c)
 {
-    inflow_consume(&c->in, c->in.n); /* nobody reads it, and it may lie in the scratch */
+    c->linger = c->linger || c->in.n > 0; /* a close with unread bytes would reset the connection */
+    inflow_consume(&c->in, c->in.n);      /* nobody reads it, and it may lie in the scratch */
     enum err err = c->sock.broken
                        ? ERR_RESET
                        : outflow_flush(t, &c->out, task_deadline(t, c->server->settings.stream_idle_ms));
@@ -230,6 +232,7 @@ static void accept_one(struct server *s, int fd, const struct address *peer)
         close(fd);
         return;
     }
+    trail_add(TRAIL_ACCEPT, s->loop->now, trail_no_id, fd);
     struct conn *c = conn_open(s, fd, peer, counted);
     if (c)
         conn_event(&c->sock);

@@ -234,7 +234,7 @@ static const char *read_string(struct usage_reader *r, const char *p, const char
 
 static void key_add(struct usage_reader *r, const char *p, size_t n)
 {
-    if (n > sizeof r->key - MIN((size_t)r->key_n, sizeof r->key)) {
+    if (r->key_n == KEY_NOT_OURS || n > sizeof r->key - r->key_n) {
         r->key_n = KEY_NOT_OURS;
         return;
     }

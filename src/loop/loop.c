@@ -11,7 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { BATCH = 256 };
+enum { BATCH = 256, TIMERS_MIN = 64 };
 
 /* ---- watches --------------------------------------------------------------------------------------------
  */
@@ -91,16 +91,19 @@ static void heap_down(struct loop *l, uint32_t at)
     heap_put(l, at, timer);
 }
 
-/* A timer without memory for its place could never fire: better to stop than to wait for ever. */
+/* A timer without memory for its place could never fire: better to stop than to wait for ever. So there is
+   room for a quarter more than are set, and memory may be short for as long as that lasts. */
 static void heap_reserve(struct loop *l)
 {
-    if (l->timer_count < l->timer_capacity)
+    if (l->timer_count < l->timer_capacity / 4 * 3)
         return;
-    uint32_t capacity = l->timer_capacity ? l->timer_capacity * 2 : 64;
+    uint32_t capacity = l->timer_capacity * 2;
     struct timer **grown = mem_resize(l->timers, capacity * sizeof *grown);
-    REQUIRE(grown);
-    l->timers = grown;
-    l->timer_capacity = capacity;
+    if (grown) {
+        l->timers = grown;
+        l->timer_capacity = capacity;
+    }
+    REQUIRE(l->timer_count < l->timer_capacity);
 }
 
 void timer_set(struct loop *l, struct timer *timer, uint64_t due)
@@ -207,10 +210,12 @@ struct loop *loop_new(void)
     l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     l->scratch = mem_alloc(SCRATCH_SIZE);
     l->gather = mem_alloc(GATHER_SIZE);
+    l->timers = mem_alloc(TIMERS_MIN * sizeof *l->timers);
+    l->timer_capacity = TIMERS_MIN;
     list_init(&l->run_queue);
     list_init(&l->free_tasks);
     l->wake_watch.on_event = wake_event;
-    if (l->epoll_fd < 0 || l->wake_fd < 0 || !l->scratch || !l->gather ||
+    if (l->epoll_fd < 0 || l->wake_fd < 0 || !l->scratch || !l->gather || !l->timers ||
         watch_add(l, &l->wake_watch, l->wake_fd) != OK) {
         loop_free(l);
         return NULL;

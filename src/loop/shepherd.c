@@ -5,6 +5,7 @@
 #include "loop/shepherd.h"
 
 #include "base/mem.h"
+#include "loop/process.h"
 #include "loop/warden.h"
 
 #include <errno.h>
@@ -323,6 +324,20 @@ enum err shepherd_attach(struct shepherd *s, struct loop *l)
 {
     TRY(watch_add(l, &s->watch, s->watch.fd));
     s->loop = l;
+    return OK;
+}
+
+enum err shepherd_become(struct shepherd *s, const struct identity *identity, struct error *error)
+{
+    int fd = s->watch.fd, failed = EPIPE;
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    REQUIRE(list_empty(&s->children));
+    if (send(fd, identity, sizeof *identity, MSG_NOSIGNAL) == (ssize_t)sizeof *identity &&
+        poll(&p, 1, END_WAIT_MS) == 1 && recv(fd, &failed, sizeof failed, 0) != (ssize_t)sizeof failed)
+        failed = EPIPE;
+    if (failed)
+        return error_set(error, ERR_IO, "the services' parent process cannot change its user: %s",
+                         strerror(failed));
     return OK;
 }
 

@@ -17,6 +17,10 @@ struct shepherd;
 struct shepherd *shepherd_fork(void);
 /* Registers with the control loop; from then on children can be started. */
 enum err shepherd_attach(struct shepherd *s, struct loop *l) MUST_CHECK;
+/* Makes it, and so every child from then on, another user, which it must have the right to; none of them can
+   gain rights after that. Waits for the answer. Before the first child. */
+struct identity;
+enum err shepherd_become(struct shepherd *s, const struct identity *identity, struct error *error) MUST_CHECK;
 /* Ends it and every child still alive (without callbacks: their memory is the caller's again) and waits, 10 s
    at most, until all are gone. Frees s. */
 void shepherd_end(struct shepherd *s);

@@ -8,6 +8,7 @@
 #include "loop/warden.h"
 
 #include "loop/children.h"
+#include "loop/process.h"
 #include "loop/program.h"
 
 #include <errno.h>
@@ -18,11 +19,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Takes one command; what recvmsg returned. Missing descriptors stay -1. */
-static ssize_t command_recv(int fd, int fds[SPAWN_FDS])
+/* Takes one command; what recvmsg returned. Missing descriptors stay -1. A command of one byte starts a
+   child, a longer one is an identity. */
+static ssize_t command_recv(int fd, struct identity *identity, int fds[SPAWN_FDS])
 {
-    char byte;
-    struct iovec part = {&byte, sizeof byte};
+    struct iovec part = {identity, sizeof *identity};
     union {
         struct cmsghdr header;
         char bytes[CMSG_SPACE(SPAWN_FDS * sizeof(int))];
@@ -38,13 +39,28 @@ static ssize_t command_recv(int fd, int fds[SPAWN_FDS])
     return n;
 }
 
+/* The answer is 0 or errno. A shepherd that could not is no use: Hestia ends, and so does this. A change of
+   user makes a process unreadable to its own kind; nothing secret is here, and /proc must stay in reach. */
+static void identity_take(int fd, const struct identity *identity)
+{
+    int failed = identity_become(identity);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    (void)!send(fd, &failed, sizeof failed, MSG_NOSIGNAL);
+}
+
 /* False when Hestia is gone. A command that lost descriptors is dropped: Hestia sees the socket close. */
 static bool shepherd_obey(int fd, int signals)
 {
     int fds[SPAWN_FDS];
-    ssize_t n = command_recv(fd, fds);
+    struct identity identity;
+    ssize_t n = command_recv(fd, &identity, fds);
     if (n == 0 || (n < 0 && errno != EINTR))
         return false;
+    if (n == (ssize_t)sizeof identity) {
+        identity_take(fd, &identity);
+        return true;
+    }
     if (n > 0 && fds[SPAWN_FDS - 1] >= 0) {
         pid_t warden = fork();
         if (warden == 0) {
@@ -88,6 +104,8 @@ _Noreturn void shepherd_process(int fd)
 {
     prctl(PR_SET_NAME, "hestia-shepherd");
     prctl(PR_SET_CHILD_SUBREAPER, 1);
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); /* for Hestia's ports, not for children */
+    environment_wipe();
     setsid(); /* no terminal, and a group of its own */
     descriptors_keep_only(fd);
     null_input_output();

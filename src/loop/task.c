@@ -145,6 +145,16 @@ static void switch_to_loop(struct task *t)
 #endif
 }
 
+bool task_stack_here(struct stack_bounds *stack)
+{
+    const struct task *t = entering ? entering->current : NULL;
+    if (!t)
+        return false;
+    uintptr_t low = (uintptr_t)t->stack;
+    *stack = (struct stack_bounds){low - GUARD_SIZE, low, low + STACK_SIZE};
+    return true;
+}
+
 /* Bottom frame of every task. A task that ends stays in the pool and starts over from here. */
 static void task_entry(void)
 {
@@ -264,6 +274,8 @@ void task_run(struct task *t)
 void tasks_free(struct loop *l)
 {
     struct list *node;
+    if (entering == l)
+        entering = NULL;
     timer_remove(l, &l->trim_timer);
     while ((node = list_pop_front(&l->free_tasks)))
         task_free(CONTAINER_OF(node, struct task, node));

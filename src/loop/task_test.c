@@ -107,12 +107,13 @@ static void test_timers_move_lazily_and_fire_in_order(void **state)
     c.id = 3;
     d.id = 4;
     fired_count = 0;
-    timer_set(l, &a.timer, l->now + 1 * CLOCK_MS);
-    timer_set(l, &a.timer, l->now + 12 * CLOCK_MS); /* later: stays armed early, fires late */
-    timer_set(l, &b.timer, l->now + 9 * CLOCK_MS);
-    timer_set(l, &b.timer, l->now + 3 * CLOCK_MS); /* earlier */
-    timer_set(l, &c.timer, l->now + 6 * CLOCK_MS);
-    timer_set(l, &d.timer, l->now + 2 * CLOCK_MS);
+    /* Steps that a busy machine does not swallow: what is overdue at once has no order. */
+    timer_set(l, &a.timer, l->now + 50 * CLOCK_MS);
+    timer_set(l, &a.timer, l->now + 1200 * CLOCK_MS); /* later: stays armed early, fires late */
+    timer_set(l, &b.timer, l->now + 900 * CLOCK_MS);
+    timer_set(l, &b.timer, l->now + 400 * CLOCK_MS); /* earlier */
+    timer_set(l, &c.timer, l->now + 800 * CLOCK_MS);
+    timer_set(l, &d.timer, l->now + 100 * CLOCK_MS);
     timer_off(&d.timer);
     loop_run(l);
     assert_int_equal(fired_count, 3);

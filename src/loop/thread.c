@@ -5,6 +5,7 @@
 #include "loop/thread.h"
 
 #include "base/mem.h"
+#include "loop/crash.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -27,7 +28,9 @@ static void *thread_main(void *argument)
     struct thread_start start = *(struct thread_start *)argument;
     mem_free(argument);
     pthread_setname_np(pthread_self(), start.name);
+    crash_thread_begin(start.name);
     start.run(start.argument);
+    crash_thread_end();
     return NULL;
 }
 
@@ -42,6 +45,7 @@ enum err thread_start(pthread_t *thread, const char *name, void (*run)(void *), 
     snprintf(start->name, sizeof start->name, "%s", name);
     /* The new thread inherits the mask: no window in which it could take a signal. */
     sigfillset(&all);
+    crash_signals_spare(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = pthread_create(thread, NULL, thread_main, start);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -2,13 +2,26 @@
 #include "main/control.h"
 
 #include "base/mem.h"
+#include "main/notify.h"
 
 #include <signal.h>
 
-enum { CANCEL_GRACE_MS = 2000 };
+enum {
+    CANCEL_GRACE_MS = 2000,
+    PUBLISH_AGAIN_MS = 100,
+    ACTS = 3, /* what a worker is told once at most: to drain, to cancel, to stop */
+};
 
 /* ---- telling the workers --------------------------------------------------------------------------------
  */
+
+struct worker_message {
+    struct message message;
+    struct worker *worker;
+    void (*act)(struct worker *w);
+    struct held_snapshot *held; /* made beforehand: no worker can miss a change for want of memory */
+    struct reload_round *round;
+};
 
 /* A snapshot is in force when the last worker has it: only then control goes on with `done`. */
 struct reload_round {
@@ -17,14 +30,7 @@ struct reload_round {
     _Atomic size_t left;
     void (*done)(void *argument);
     void *argument;
-};
-
-struct worker_message {
-    struct message message;
-    struct worker *worker;
-    void (*act)(struct worker *w);
-    struct snapshot *snapshot;
-    struct reload_round *round;
+    struct worker_message messages[]; /* one per worker */
 };
 
 static void workers_stop(struct control *c);
@@ -50,63 +56,111 @@ static void round_step(struct reload_round *round)
 static void worker_message_arrived(struct message *m)
 {
     struct worker_message *wm = CONTAINER_OF(m, struct worker_message, message);
-    if (wm->snapshot) {
-        worker_use_snapshot(wm->worker, wm->snapshot);
-        snapshot_unref(wm->snapshot);
-        round_step(wm->round);
-    } else {
+    if (!wm->held) {
         wm->act(wm->worker);
+        return;
     }
-    mem_free(wm);
+    worker_use_snapshot(wm->worker, wm->held);
+    round_step(wm->round); /* the message may be gone now */
 }
 
-static void worker_tell(struct worker *w, void (*act)(struct worker *w), struct snapshot *snapshot,
-                        struct reload_round *round)
+static void worker_tell(struct worker *w, struct worker_message *wm)
 {
-    struct worker_message *wm = mem_alloc(sizeof *wm);
-    REQUIRE(wm); /* a worker that misses a reload or a drain would be worse than an end */
     wm->message.on_arrival = worker_message_arrived;
     wm->worker = w;
-    wm->act = act;
-    wm->snapshot = snapshot ? snapshot_ref(snapshot) : NULL;
-    wm->round = round;
     loop_post(w->loop, &wm->message);
 }
 
+/* Each of the ACTS once at most. */
 static void workers_tell(struct control *c, void (*act)(struct worker *w))
 {
-    for (size_t i = 0; i < c->gateway.worker_count; i++)
-        worker_tell(c->gateway.workers[i], act, NULL, NULL);
+    for (size_t i = 0; i < c->gateway.worker_count; i++) {
+        struct worker_message *wm = &c->tells[c->told++];
+        wm->act = act;
+        worker_tell(c->gateway.workers[i], wm);
+    }
 }
 
-/* Takes over the caller's reference. */
-static void snapshot_give(struct control *c, struct snapshot *snapshot, void (*done)(void *argument),
-                          void *argument)
+static void round_free(struct reload_round *round, size_t count)
 {
-    struct reload_round *round = mem_alloc(sizeof *round);
-    REQUIRE(round);
-    *round = (struct reload_round){.control = c, .done = done, .argument = argument};
+    for (size_t i = 0; round && i < count; i++)
+        held_free(round->messages[i].held);
+    mem_free(round);
+}
+
+/* With all that the workers need to take the snapshot. NULL when memory is short. */
+static struct reload_round *round_new(struct control *c, struct snapshot *snapshot)
+{
+    size_t count = c->gateway.worker_count;
+    struct reload_round *round = mem_alloc(sizeof *round + count * sizeof round->messages[0]);
+    bool complete = round;
+    for (size_t i = 0; complete && i < count; i++) {
+        round->messages[i].round = round;
+        round->messages[i].held = held_new(snapshot);
+        complete = round->messages[i].held;
+    }
+    if (complete)
+        return round;
+    round_free(round, count);
+    return NULL;
+}
+
+/* Takes over the caller's reference unless memory is short. */
+static enum err snapshot_give(struct control *c, struct snapshot *snapshot, void (*done)(void *argument),
+                              void *argument)
+{
+    struct reload_round *round = round_new(c, snapshot);
+    if (!round)
+        return ERR_NOMEM;
+    round->control = c;
+    round->done = done;
+    round->argument = argument;
     round->message.on_arrival = round_ended;
     atomic_init(&round->left, c->gateway.worker_count);
     c->open_rounds++;
     for (size_t i = 0; i < c->gateway.worker_count; i++)
-        worker_tell(c->gateway.workers[i], NULL, snapshot, round);
+        worker_tell(c->gateway.workers[i], &round->messages[i]);
     snapshot_unref(c->snapshot);
     c->snapshot = snapshot;
+    return OK;
 }
 
-/* A change of clients or strategies: the same snapshot with another book. */
+/* The same snapshot with the present book. */
+static enum err book_give(struct control *c, void (*done)(void *argument), void *argument)
+{
+    struct book *book = books_current(c->gateway.books);
+    struct snapshot *snapshot = snapshot_with_book(c->snapshot, book);
+    book_unref(book);
+    if (!snapshot)
+        return ERR_NOMEM;
+    enum err err = snapshot_give(c, snapshot, done, argument);
+    if (err != OK)
+        snapshot_unref(snapshot);
+    return err;
+}
+
+/* A change of clients or strategies. When memory is too short for it, it waits, and so does its caller:
+   nobody hears that a key is revoked while a worker still takes it. There is one change at a time. */
 static void books_publish(void *argument, void (*done)(void *argument), void *done_argument)
 {
     struct control *c = argument;
-    struct book *book = c->workers_may_stop ? NULL : books_current(c->gateway.books);
-    struct snapshot *snapshot = book ? snapshot_with_book(c->snapshot, book) : NULL;
-    REQUIRE(snapshot || !book); /* a revocation that nobody heeds would be worse than an end */
-    book_unref(book);
-    if (snapshot)
-        snapshot_give(c, snapshot, done, done_argument);
-    else
+    if (c->workers_may_stop) {
         done(done_argument); /* the workers are ending */
+    } else if (book_give(c, done, done_argument) != OK) {
+        c->published = done;
+        c->publish_argument = done_argument;
+        c->open_rounds++;
+        timer_set(c->loop, &c->publish_timer, clock_after(c->loop->now, PUBLISH_AGAIN_MS));
+    }
+}
+
+static void publish_due(struct timer *timer)
+{
+    struct control *c = CONTAINER_OF(timer, struct control, publish_timer);
+    c->open_rounds--;
+    books_publish(c, c->published, c->publish_argument);
+    if (c->workers_may_stop)
+        workers_stop(c);
 }
 
 /* ---- reload ---------------------------------------------------------------------------------------------
@@ -183,6 +237,7 @@ struct snapshot *control_snapshot(struct control *c, struct config *config, stru
 
 static void say_reloaded(void *cause)
 {
+    notify_reloaded();
     log_event(LOG_INFO, "config_reloaded", "Configuration reloaded (%s)", (const char *)cause);
 }
 
@@ -190,12 +245,16 @@ static enum err config_apply(struct control *c, struct config *config, const cha
 {
     TRY(services_apply(c->services, config));
     struct snapshot *snapshot = control_snapshot(c, config, error);
+    if (snapshot && snapshot_give(c, snapshot, say_reloaded, (void *)(uintptr_t)cause) != OK) {
+        error_set(error, ERR_NOMEM, "out of memory");
+        snapshot_unref(snapshot);
+        snapshot = NULL;
+    }
     if (!snapshot) {
         enum err ignored = services_apply(c->services, c->config); /* back to what was */
         (void)ignored;
         return error->err;
     }
-    snapshot_give(c, snapshot, say_reloaded, (void *)(uintptr_t)cause);
     return OK;
 }
 
@@ -227,11 +286,14 @@ void control_reload(struct control *c, const char *cause)
     struct error error = {.err = ERR_NOMEM};
     if (c->phase != CONTROL_RUNNING)
         return;
+    notify_reloading();
     bool good = reload(c, cause, &findings, &error);
     count_reload(c, good);
-    if (!good)
+    if (!good) {
+        notify_reloaded();
         log_event(LOG_ERROR, "config_reload_failed", "The old configuration stays in force (%s): %s", cause,
                   error_text(&error));
+    }
     findings_free(&findings);
 }
 
@@ -327,6 +389,7 @@ void control_drain(struct control *c)
         return;
     }
     c->phase = CONTROL_DRAINING;
+    notify_stopping();
     log_event(LOG_INFO, "gateway_drain", "Draining: no new requests; %lld connections open, at most %llu s",
               (long long)atomic_load(&c->gateway.connections),
               (unsigned long long)(c->config->server.drain_ms / 1000));
@@ -350,10 +413,23 @@ static void on_signal(struct signals *s, int number)
 
 enum err control_watch(struct control *c)
 {
+    c->tells = mem_alloc(ACTS * c->gateway.worker_count * sizeof *c->tells);
+    if (!c->tells)
+        return ERR_NOMEM;
+    c->publish_timer.on_due = publish_due;
     c->signals.on_signal = on_signal;
     c->gateway.on_worker_idle = worker_idle;
     c->gateway.on_worker_end = worker_ended;
     books_on_change(c->gateway.books, (struct books_publisher){books_publish, c});
     TRY(signals_open(c->loop, &c->signals));
     return files_watch(c);
+}
+
+void control_unwatch(struct control *c)
+{
+    if (c->files_open)
+        file_watch_close(&c->files);
+    timer_remove(c->loop, &c->drain_timer);
+    timer_remove(c->loop, &c->publish_timer);
+    mem_free(c->tells);
 }

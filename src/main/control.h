@@ -25,6 +25,11 @@ struct control {
     bool log_level_forced; /* by the command line */
     struct metric_set *metrics;
     struct timer drain_timer;
+    struct worker_message *tells; /* for all that the workers can be told: an end needs no memory */
+    size_t told;
+    struct timer publish_timer; /* a change of the books that waits for memory, and whom to tell then */
+    void (*published)(void *argument);
+    void *publish_argument;
     size_t ended_workers;
     enum { CONTROL_RUNNING, CONTROL_DRAINING, CONTROL_CANCELLING, CONTROL_STOPPING } phase;
 };
@@ -38,6 +43,8 @@ void control_drain(struct control *c);
 struct snapshot *control_snapshot(struct control *c, struct config *config, struct error *error);
 /* Signals, changes of the books, and the file watch. */
 enum err control_watch(struct control *c) MUST_CHECK;
+/* Gives back what control_watch took; the workers have ended. */
+void control_unwatch(struct control *c);
 /* Log level as the configuration says, unless the command line did. */
 void control_log_level(const struct control *c, const struct config *config);
 /* Every finding as a log line. */

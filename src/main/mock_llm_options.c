@@ -77,9 +77,9 @@ static bool value_parse(const struct row *row, struct str text, void *member)
 
 static enum err word_parse(struct mock_options *o, int argc, char **argv, int *at, struct error *error)
 {
-    struct str word = str_from_c(argv[*at]), name = word, value = STR_NONE;
+    struct str word = str_from_c(argv[*at]), value = STR_NONE;
     size_t equals = str_find(word, '=');
-    name = str_first(word, equals);
+    struct str name = str_first(word, equals);
     const struct row *row = row_find(name);
     if (!row)
         return error_set(error, ERR_CONFIG, "unknown option %.*s", STR_ARG(name));

@@ -4,15 +4,17 @@
 #include "config/report.h"
 #include "gateway/exchange.h"
 #include "llm/approach.h"
+#include "loop/crash.h"
 #include "loop/offload.h"
+#include "loop/process.h"
 #include "main/cli.h"
 #include "main/control.h"
+#include "main/identity.h"
+#include "main/notify.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-extern char **environ;
 
 enum { WORKERS_MAX = 256, LISTEN_MAX = 16 };
 
@@ -21,6 +23,8 @@ struct boot {
     char executable[4096];
     struct address bound[LISTEN_MAX];
     size_t bound_count;
+    int listeners[WORKERS_MAX][LISTEN_MAX]; /* of each worker, until it takes them over */
+    size_t worker_count;
     struct worker *workers[WORKERS_MAX];
 };
 
@@ -74,7 +78,7 @@ static bool config_read(struct boot *b, const struct cli_options *options)
     c->sources = (struct config_sources){
         .files = options->files,
         .file_count = options->file_count,
-        .environment = (const char *const *)environ,
+        .environment = environment_copy(), /* identity.c changes ours */
         .listen = options->listen,
         .listen_count = options->listen_count,
         .executable = b->executable,
@@ -133,27 +137,33 @@ static enum err listen_for_worker(struct boot *b, int *shared, int *fds, struct 
     return OK;
 }
 
+/* All of them, while this is still the user that may. */
+static enum err listeners_open(struct boot *b, struct error *error)
+{
+    uint64_t wanted = b->control.config->server.workers;
+    int shared[LISTEN_MAX];
+    b->worker_count = MIN(wanted ? wanted : (uint64_t)thread_core_count(), (uint64_t)WORKERS_MAX);
+    for (size_t i = 0; i < LISTEN_MAX; i++)
+        shared[i] = -1;
+    for (size_t i = 0; i < b->worker_count; i++)
+        TRY(listen_for_worker(b, shared, b->listeners[i], error));
+    for (size_t i = 0; i < LISTEN_MAX; i++)
+        if (shared[i] >= 0)
+            close(shared[i]);
+    return OK;
+}
+
 static enum err workers_make(struct boot *b, struct snapshot *snapshot, struct error *error)
 {
     struct gateway *g = &b->control.gateway;
-    uint64_t wanted = b->control.config->server.workers;
-    size_t count = MIN(wanted ? wanted : (uint64_t)thread_core_count(), (uint64_t)WORKERS_MAX);
-    int shared[LISTEN_MAX];
-    for (size_t i = 0; i < LISTEN_MAX; i++)
-        shared[i] = -1;
     g->workers = b->workers;
-    for (uint32_t i = 0; i < count; i++) {
-        int fds[LISTEN_MAX];
-        TRY(listen_for_worker(b, shared, fds, error));
-        g->workers[i] = worker_new(g, i, snapshot, fds, b->bound_count, error);
+    for (uint32_t i = 0; i < b->worker_count; i++) {
+        g->workers[i] = worker_new(g, i, snapshot, b->listeners[i], b->bound_count, error);
         if (!g->workers[i])
             return error->err;
         g->workers[i]->journal = g->store ? store_journal(g->store, i) : NULL;
         g->worker_count++;
     }
-    for (size_t i = 0; i < LISTEN_MAX; i++)
-        if (shared[i] >= 0)
-            close(shared[i]);
     return OK;
 }
 
@@ -233,6 +243,8 @@ static enum err boot(struct boot *b, struct error *error)
         return ERR_NOMEM;
     TRY(services_apply(c->services, c->config));
     TRY(probe(b, error)); /* before anything is written: a second gateway on the port ends here */
+    TRY(listeners_open(b, error));
+    TRY(identity_settle(c->shepherd, &c->config->server, b->bound, b->bound_count, error));
     TRY(books_begin(c, error));
     c->snapshot = control_snapshot(c, c->config, error);
     if (!c->snapshot)
@@ -260,9 +272,9 @@ static void shut_down(struct boot *b)
     for (size_t i = 0; i < c->gateway.worker_count; i++)
         if (c->gateway.workers[i]->running)
             pthread_join(c->gateway.workers[i]->thread, NULL);
+    notify_close();
     sockets_remove(b);
-    if (c->files_open)
-        file_watch_close(&c->files);
+    control_unwatch(c);
     for (size_t i = 0; i < c->gateway.worker_count; i++)
         worker_free(c->gateway.workers[i]);
     store_close(c->gateway.store);
@@ -273,7 +285,6 @@ static void shut_down(struct boot *b)
     providers_free(c->providers);
     services_free(c->services);
     config_unref(c->config);
-    timer_remove(c->loop, &c->drain_timer);
     offload_stop();
     shepherd_end(c->shepherd); /* while the loop that watches it is there */
     loop_free(c->loop);
@@ -289,6 +300,9 @@ int serve_main(const struct cli_options *options)
     b.control.shepherd = shepherd_fork(); /* before any thread */
     if (!b.control.shepherd)
         return fail("cannot start the process that looks after the services' children");
+    process_seal();
+    crash_install("control", getenv("HESTIA_CRASH_REPORT"));
+    notify_open();
     signals_block();
     files_raise_limit();
     if (!options_apply(&b.control, options)) {
@@ -306,6 +320,7 @@ int serve_main(const struct cli_options *options)
     if (log_writer_start() != OK)
         return fail("cannot start the log writer");
     log_start(&b);
+    notify_ready(b.control.loop, b.workers, b.worker_count);
     loop_run(b.control.loop);
     shut_down(&b);
     return EXIT_OK;

@@ -93,11 +93,11 @@ static void test_life(void **state)
 static void test_exit_during_start(void **state)
 {
     struct service_config c = shell_config("echo cannot load model; exit 3");
-    c.warmup_ms = 5000;
+    c.warmup_ms = 60000;
     struct service *s = begin(&c);
     uint64_t begun = clock_now();
     assert_int_equal(request(), ERR_START_FAILED);
-    assert_true(clock_now() - begun < 2000 * CLOCK_MS); /* at once */
+    assert_true(clock_now() - begun < 15 * CLOCK_S); /* not when the minute is over */
     assert_non_null(strstr(user.error.why, "exited with status 3"));
     assert_non_null(strstr(user.error.why, "cannot load model"));
     service_unref(s);
@@ -140,7 +140,7 @@ static void test_stubborn_child(void **state)
     assert_int_equal(ask(s, ASK_STOP), OK);
     await_state(s, SERVICE_COLD);
     uint64_t took = clock_now() - begun;
-    assert_true(took >= 190 * CLOCK_MS && took < 3000 * CLOCK_MS);
+    assert_true(took >= 190 * CLOCK_MS && took < 15 * CLOCK_S);
     assert_true(child > 0 && kill(child, 0) != 0); /* nothing is left */
     service_unref(s);
 }

@@ -240,7 +240,7 @@ static void test_unreachable_goes_to_the_fallback(void **state)
     uint64_t begun = clock_now();
     assert_int_equal(request(), ERR_UPSTREAM_UNREACHABLE);
     assert_int_equal(request(), ERR_UPSTREAM_UNREACHABLE);
-    assert_true(clock_now() - begun < 1000 * CLOCK_MS);
+    assert_true(clock_now() - begun < 15 * CLOCK_S); /* and not after the deadline of a start */
     assert_int_equal(status_of(s).state, SERVICE_COLD);
     service_unref(s);
 }

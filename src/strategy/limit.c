@@ -346,6 +346,14 @@ size_t limiter_count(const struct limiter *l)
     return l->count;
 }
 
+bool limiter_limits(const struct limiter *l, enum limit_kind kind)
+{
+    for (size_t i = 0; i < l->count; i++)
+        if (l->limits[i].enabled && l->limits[i].kind == kind)
+            return true;
+    return false;
+}
+
 void limiter_status(struct limiter *l, size_t i, uint64_t now_ns, struct limit_status *out)
 {
     const struct rate_limit_config *limit = &l->limits[i];
@@ -357,6 +365,6 @@ void limiter_status(struct limiter *l, size_t i, uint64_t now_ns, struct limit_s
         .used = sum - reserved,
         .reserved = reserved,
         .remaining = sum < limit->value ? limit->value - sum : 0,
-        .reset_ms = (tally_wait(t, 1, now_ns) + CLOCK_MS - 1) / CLOCK_MS,
+        .reset_ms = (tally_reset(t, now_ns) + CLOCK_MS - 1) / CLOCK_MS,
     };
 }

@@ -64,6 +64,7 @@ struct limit_status {
     uint64_t reset_ms;                 /* until the oldest use leaves the window; 0 = nothing used */
 };
 size_t limiter_count(const struct limiter *l);
+bool limiter_limits(const struct limiter *l, enum limit_kind kind); /* some enabled limit is of that kind */
 void limiter_status(struct limiter *l, size_t i, uint64_t now_ns, struct limit_status *out);
 
 const char *limit_kind_name(enum limit_kind kind);       /* "input_tokens" */

@@ -106,6 +106,8 @@ static void tally_put_late(struct tally *t, uint64_t slot, int64_t amount)
 void tally_put(struct tally *t, uint64_t slot, int64_t amount)
 {
     uint64_t head = atomic_load(&t->head);
+    if (UNLIKELY(slot < atomic_load_explicit(&t->oldest, memory_order_relaxed)))
+        atomic_store_explicit(&t->oldest, slot, memory_order_relaxed);
     if (UNLIKELY(slot > head + TALLY_AHEAD))
         tally_put_late(t, slot, amount);
     else if (UNLIKELY(slot + TALLY_WINDOW < head)) /* should have left: with the next that does */
@@ -180,4 +182,17 @@ uint64_t tally_wait(struct tally *t, int64_t amount, uint64_t now_ns)
         return end > now ? end - now : 1;
     }
     return 0;
+}
+
+uint64_t tally_reset(struct tally *t, uint64_t now_ns)
+{
+    uint64_t head = atomic_load(&t->head), now = now_ns + before;
+    uint64_t i = MAX(atomic_load_explicit(&t->oldest, memory_order_relaxed), head - TALLY_WINDOW);
+    while (i < head && !atomic_load_explicit(&t->slots[i % TALLY_RING], memory_order_relaxed))
+        i++;
+    atomic_store_explicit(&t->oldest, MIN(i, head), memory_order_relaxed);
+    if (!atomic_load_explicit(&t->slots[i % TALLY_RING], memory_order_relaxed))
+        return 0;
+    uint64_t end = (i + 1 + TALLY_WINDOW) * t->slot_ns;
+    return end > now ? end - now : 1;
 }

@@ -22,6 +22,7 @@ struct tally {
     _Atomic bool is_moving;     /* somebody empties old slots */
     _Atomic int64_t late;       /* used, but not in a slot yet: see tally_put */
     _Atomic uint64_t late_slot; /* the newest slot that a part of `late` belongs to */
+    _Atomic uint64_t oldest;    /* no use stands before this slot, as far as tally_reset() has seen */
     _Atomic int64_t slots[TALLY_RING];
 };
 
@@ -47,5 +48,7 @@ void tally_settle(struct tally *t, int64_t reserved, int64_t used, uint64_t slot
 
 /* Nanoseconds until `amount` (>= 1) of what was used has left the window; 0: less than that was used. */
 uint64_t tally_wait(struct tally *t, int64_t amount, uint64_t now_ns);
+/* The same for the oldest use, for people: cheap, and late at most when threads race. */
+uint64_t tally_reset(struct tally *t, uint64_t now_ns);
 
 #endif

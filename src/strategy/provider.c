@@ -371,6 +371,29 @@ bool provider_sets_field(const struct provider_config *config, struct str name)
     return false;
 }
 
+void provider_status_write(struct json *j, const struct provider_status *s)
+{
+    static const char *const breakers[] = {"closed", "half_open", "open"};
+    json_key_str(j, "name", s->name);
+    json_key_bool(j, "healthy", s->healthy);
+    json_key_bool(j, "disabled", s->disabled);
+    json_key_bool(j, "auth_failed", s->auth_failed);
+    json_key_bool(j, "fallback_only", s->fallback_only);
+    json_key_c(j, "breaker", breakers[s->breaker]);
+    json_key_u64(j, "cooldown_ms", s->cooldown_ms);
+    json_key_u64(j, "in_flight", s->in_flight);
+    json_key_u64(j, "waiting", s->waiting);
+    json_key_u64(j, "requests", s->requests);
+    json_key_u64(j, "failures", s->failures);
+    json_key_double(j, "avg_latency_ms", s->latency_ms, 3);
+    json_key_double(j, "avg_first_byte_ms", s->first_byte_ms, 3);
+    json_key_u64(j, "models", s->model_count);
+    if (s->last_error.n)
+        json_key_str(j, "last_error", s->last_error);
+    else
+        json_key_null(j, "last_error");
+}
+
 void provider_add_credentials(struct buf *out, const struct provider_config *config)
 {
     bool azure = config->type == PROVIDER_AZURE;

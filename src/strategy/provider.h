@@ -6,6 +6,7 @@
 #ifndef HESTIA_STRATEGY_PROVIDER_H
 #define HESTIA_STRATEGY_PROVIDER_H
 
+#include "base/json.h"
 #include "service/service.h"
 #include "strategy/breaker.h"
 #include "strategy/gate.h"
@@ -120,6 +121,8 @@ struct provider_status {
     int64_t last_check_us; /* wall; 0 = never */
 };
 void provider_status(const struct provider *p, struct arena *arena, struct provider_status *out);
+/* Its members, for an object that is open. */
+void provider_status_write(struct json *j, const struct provider_status *s);
 
 /* Brings the gauges of all providers up to date: before metrics are read. Asks the control thread. */
 void provider_pool_measure(struct task *t, struct provider_pool *p);

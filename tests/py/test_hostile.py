@@ -332,6 +332,20 @@ def test_client_that_stops_inside_its_body(shared):
     assert whole == []
 
 
+@pytest.mark.parametrize("first", [b"GET /services/s/one HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+                                   b"GET /services/s/one HTTP/1.0\r\nHost: a\r\n\r\n"], ids=["close", "1.0"])
+def test_nothing_behind_the_last_request(shared, first):
+    """What follows it in the same packet is not served, and does not destroy the answer by a reset."""
+    gateway, backend = shared
+    before = len(backend.requests)
+    for _ in range(20):
+        with gateway.connect() as connection:
+            connection.send(first + b"GET /services/s/two HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert connection.read_response().status == 200
+            assert connection.sock.recv(1) == b"", "the connection ends, and not by a reset"
+    assert [request.target for request in backend.requests[before:]] == ["/one"] * 20
+
+
 def test_slow_head_times_out(hestia):
     gateway = hestia({"server": {"timeouts": {"head": "1s"}}})
     with gateway.connect() as connection:

@@ -1,0 +1,95 @@
+"""`hestia clients`, `hestia strategies`, `hestia usage` against a running gateway."""
+
+import json
+
+import pytest
+
+from books import bearer, hashed
+from gateway import run_cli
+from pool import ask, closed_url, served
+
+
+@pytest.fixture
+def cli(pool, tmp_path):
+    """cli(words…, key=, **options) → the finished command, against a gateway over one provider."""
+    upstream = pool.upstream()
+    gateway = pool.start(upstream, auth={"admin_keys": [hashed("the-admin")]})
+
+    def run(*words, key="the-admin", input=None, url=None):
+        env = {"HESTIA_URL": url or f"http://127.0.0.1:{gateway.port}", "HESTIA_ADMIN_KEY": key}
+        return run_cli(*words, cwd=tmp_path, env=env, input=input)
+
+    run.gateway = gateway
+    return run
+
+
+def data(done):
+    assert done.returncode == 0, done
+    return json.loads(done.stdout)
+
+
+def test_life_of_a_client(cli):
+    made = data(cli("clients", "create", "ann", "--json"))
+    assert made["key"].startswith("hk_") and made["name"] == "ann"
+    assert served(ask(cli.gateway, fields=bearer(made["key"]))) == "a"
+    listed = cli("clients")
+    assert listed.returncode == 0
+    head, row = listed.stdout.splitlines()
+    assert head.split()[:4] == ["ID", "NAME", "ENABLED", "STRATEGY"] and "ann" in row and made["key"] not in listed.stdout
+    assert cli("clients", "disable", made["id"]).returncode == 0
+    assert ask(cli.gateway, fields=bearer(made["key"])).status == 401
+    assert cli("clients", "enable", made["id"]).returncode == 0
+    assert data(cli("clients", "rename", made["id"], "anna", "--json"))["name"] == "anna"
+    rotated = data(cli("clients", "rotate", made["id"], "--json"))
+    assert rotated["key"] != made["key"]
+    assert data(cli("clients", "assign", made["id"], "default", "--json"))["strategy_id"] == "default"
+    shown = cli("clients", "show", made["id"])
+    assert "anna" in shown.stdout and "hk_" in shown.stdout and rotated["key"] not in shown.stdout
+    assert cli("clients", "delete", made["id"]).returncode == 0
+    assert data(cli("clients", "list", "--json"))["data"] == []
+
+
+def test_life_of_a_strategy(cli):
+    made = data(cli("strategies", "create", "careful", "--json"))
+    limits = [{"limit_type": "requests", "value": 5, "time_window": "minute"}]
+    changed = data(cli("strategies", "update", made["id"], "--data", "-", "--json", input=json.dumps({"rate_limits": limits})))
+    assert [one["value"] for one in changed["rate_limits"]] == [5]
+    one = data(cli("clients", "create", "bob", "--strategy", made["id"], "--json"))
+    assert "bob" in cli("strategies", "clients", made["id"]).stdout
+    refused = cli("strategies", "delete", made["id"])
+    assert refused.returncode == 1 and "1 client" in refused.stderr and "(409)" in refused.stderr
+    ask(cli.gateway, fields=bearer(one["key"]))
+    table = cli("usage", "limits").stdout
+    assert "careful" in table and "requests" in table and "minute" in table
+    assert cli("clients", "delete", one["id"]).returncode == 0
+    assert cli("strategies", "rename", made["id"], "loose").returncode == 0
+    assert "loose" in cli("strategies").stdout
+    assert cli("strategies", "delete", made["id"]).returncode == 0
+
+
+def test_usage(cli):
+    ask(cli.gateway, fields=bearer("the-admin"))
+    assert data(cli("usage", "--range", "hour", "--json"))["total"]["input_tokens"] == 7
+    assert "input_tokens           7" in cli("usage", "--range", "hour").stdout
+    assert cli("usage", "ids", "--scope", "provider").stdout.split() == ["a"]
+    rows = cli("usage", "requests", "--limit", "5").stdout.splitlines()
+    assert len(rows) == 2 and "ok" in rows[1].split()
+
+
+@pytest.mark.parametrize("words", [("clients", "fly"), ("clients", "show"), ("clients", "list", "x"), ("usage", "--strict-er"), ("clients", "rename", "a")])
+def test_wrong_usage(cli, words):
+    done = cli(*words)
+    assert done.returncode == 2 and "--help" in done.stderr and not done.stdout
+
+
+def test_errors_say_what_to_do(cli):
+    refused = cli("clients", key="wrong")
+    assert refused.returncode == 1 and "HESTIA_ADMIN_KEY" in refused.stderr
+    nobody = cli("clients", url=closed_url())
+    assert nobody.returncode == 1 and "running" in nobody.stderr
+    unknown = cli("clients", "show", "no such/client")
+    assert unknown.returncode == 1 and "(404)" in unknown.stderr
+    bad = cli("strategies", "update", "default", "--data", "-", input='{"rate_limits": [{"limit_type": "requests", "value": -1, "time_window": "day"}]}')
+    assert bad.returncode == 1 and "rate_limits[0].value" in bad.stderr
+    assert cli("strategies", "update", "default", "--data", "nowhere.json").returncode == 1
+    assert "rotate ID" in cli("clients", "--help").stdout
