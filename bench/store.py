@@ -7,6 +7,7 @@ longer than --bound-ms or when the counters were not rebuilt from the rows. See 
 
 import argparse
 import contextlib
+import functools
 import hashlib
 import http.client
 import json
@@ -15,6 +16,7 @@ import pathlib
 import random
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -46,11 +48,12 @@ storage: {{path: "{database}"}}
 """
 
 SPAN_US = 23 * 3600 * 1_000_000  # the rows end within so long before now: none leaves the day during the bench
-HOUR_US = 3600 * 1_000_000
 DURATION_US = 800_000
 OUTCOME_OK = 1  # as the gateway writes it
+PAGE_VERSION, PAGE_ROWS = 1, 2048
 
 
+# In the order in which a row has their numbers.
 NAMES = {
     "client": "bench",
     "strategy": "bench",
@@ -116,43 +119,65 @@ def number_of(database, table, column, value):
     return database.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", (value, *[today for _ in more])).lastrowid
 
 
-def rows_of(columns, shared, count, now_us):
-    """`count` settled exchanges, oldest first, as tuples in the order of the columns."""
-    empty = [shared.get(name, {"TEXT": "", "BLOB": b""}.get(kind, 0)) for name, kind in columns]
-    place = {name: i for i, (name, _) in enumerate(columns)}
+@functools.lru_cache(4096)
+def number(value):
+    """7 bits a byte, the least first."""
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def difference(value):
+    return number(value << 1 if value >= 0 else (-value << 1) - 1)
+
+
+def crc32c_of_two_bytes(value):
+    for _ in range(16):
+        value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    return value
+
+
+def crc32c(data, table=tuple(map(crc32c_of_two_bytes, range(65536)))):
+    crc = 0xFFFFFFFF
+    for (word,) in struct.iter_unpack("<H", data[: len(data) & ~1]):
+        crc = crc >> 16 ^ table[(crc ^ word) & 0xFFFF]
+    for byte in data[len(data) & ~1 :]:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def row_of(names, n, ended, base, dice):
+    """One settled exchange as it stands in a page (src/store/page.c)."""
+    request_id = f"{dice.getrandbits(128):032x}".encode()
+    numbers = [OUTCOME_OK << 2, 0, n + 1, *names, 200 + n % 100, 50 + n % 50, 60_000_000, 0, 0, 200_000, 200, 0]
+    row = b"".join((bytes([len(request_id)]), request_id, difference(ended - base), number(DURATION_US), difference(0), *map(number, numbers)))
+    return struct.pack("<H", len(row)) + row
+
+
+def pages_of(names, boot, count, now_us):
+    """`count` settled exchanges, oldest first, as rows of `request_pages`."""
     dice = random.Random(1)
-    for n in range(count):
-        ended = now_us - SPAN_US + SPAN_US * n // count
-        row = list(empty)
-        row[place["sequence"]] = n + 1
-        row[place["ended_us"]] = ended
-        row[place["at_us"]] = ended - DURATION_US
-        row[place["request_id"]] = f"{dice.getrandbits(128):032x}"
-        if "id_key" in place:
-            row[place["id_key"]] = (ended // HOUR_US << 24) + dice.getrandbits(24)
-        row[place["input_tokens"]] = 200 + n % 100
-        row[place["output_tokens"]] = 50 + n % 50
-        yield row
+    for first in range(0, count, PAGE_ROWS):
+        ends = [now_us - SPAN_US + SPAN_US * n // count for n in range(first, min(first + PAGE_ROWS, count))]
+        rows = b"".join(row_of(names, first + i, ended, ends[0], dice) for i, ended in enumerate(ends))
+        page = struct.pack("<IIIqq", PAGE_VERSION, len(ends), len(rows), boot, ends[0]) + rows
+        yield boot, ends[0], ends[-1], len(ends), struct.pack("<I", crc32c(page)) + page
 
 
 def fill(path, count):
-    """Writes the rows with the schema that the gateway has made; columns that are not known here stay empty."""
+    """Writes the rows with the schema that the gateway has made."""
     with contextlib.closing(sqlite3.connect(path)) as database, database:
-        shared = {name: number_of(database, "names", "name", text) for name, text in NAMES.items()}
-        shared |= {
-            "boot": number_of(database, "boots", "boot", 4711),
-            "worker": 0,
-            "cost": 60_000_000,
-            "duration_us": DURATION_US,
-            "first_byte_us": 200_000,
-            "status": 200,
-            "outcome": OUTCOME_OK,
-        }
-        columns = table_columns(database, "requests")
-        names = ", ".join(name for name, _ in columns)
-        marks = ", ".join("?" * len(columns))
-        rows = rows_of(columns, shared, count, int(time.time() * 1e6))
-        database.executemany(f"INSERT INTO requests ({names}) VALUES ({marks})", rows)
+        names = [number_of(database, "names", "name", text) for text in NAMES.values()]
+        boot = number_of(database, "boots", "boot", 4711)
+        database.executemany(
+            "INSERT INTO request_pages (boot, first_us, last_us, count, data) VALUES (?, ?, ?, ?, ?)",
+            pages_of(names, boot, count, int(time.time() * 1e6)),
+        )
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

@@ -112,7 +112,8 @@ void json_escape(struct buf *out, struct str s)
         i += step ? step : 1;
         plain = i;
     }
-    buf_add(out, s.p + plain, s.n - plain);
+    if (plain < s.n) /* the empty one may have no bytes to point to */
+        buf_add(out, s.p + plain, s.n - plain);
 }
 
 void json_str(struct json *j, struct str value)

@@ -39,28 +39,6 @@ static enum err unprocessable(struct api_call *call, const char *what)
     return error_set(&call->error, ERR_UNPROCESSABLE, "%s", what);
 }
 
-/* The parser, the printer and the freeing of a document call themselves at each level, on a task's small
- * stack. */
-static bool json_is_shallow(struct str text)
-{
-    int depth = 0;
-    bool quoted = false;
-    for (size_t i = 0; i < text.n; i++) {
-        char c = text.p[i];
-        if (c == '"')
-            quoted = !quoted;
-        else if (quoted)
-            i += c == '\\';
-        else if (c == '[' || c == '{')
-            depth++;
-        else if (c == ']' || c == '}')
-            depth--;
-        if (depth > JSON_DEPTH_MAX)
-            return false;
-    }
-    return true;
-}
-
 /* ---- reading the request --------------------------------------------------------------------------------
  */
 
@@ -69,7 +47,7 @@ static enum err read_json(struct task *t, struct api_call *call, json_t **root)
     struct buf text = BUF(CALL_BODY_MAX);
     json_error_t error;
     enum err err = request_read_body(t, call->conn, call->request, &text, &call->error);
-    if (err == OK && !json_is_shallow(buf_str(&text)))
+    if (err == OK && !json_text_is_shallow(buf_str(&text), JSON_DEPTH_MAX))
         err = unprocessable(call, "the body is nested too deep");
     if (err == OK) {
         *root = json_loadb(text.p ? text.p : "", text.n, JSON_REJECT_DUPLICATES, &error);
@@ -326,7 +304,8 @@ static void write_body(struct json *j, const struct fetch *f)
     CLEANUP(json_free) json_t *parsed = NULL;
     struct str type = f->content_type;
     json_key(j, "body");
-    if (str_find_str_nocase(type, STR("application/json")) < type.n && json_is_shallow(buf_str(&f->response)))
+    if (str_find_str_nocase(type, STR("application/json")) < type.n &&
+        json_text_is_shallow(buf_str(&f->response), JSON_DEPTH_MAX))
         parsed = json_loadb(f->response.p ? f->response.p : "", f->response.n, JSON_DECODE_ANY, NULL);
     if (parsed)
         json_raw(j, str_trim(buf_str(&f->response)));

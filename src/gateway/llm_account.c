@@ -84,7 +84,7 @@ enum err llm_account_open(struct llm_call *l)
         [LLM_EMBEDDINGS] = {"embeddings", 10},
     };
     struct exchange *x = l->x;
-    l->at_us = clock_wall_us() - (int64_t)((x->worker->loop->now - x->request.started) / 1000);
+    l->at_us = clock_wall_us() - (int64_t)((clock_now() - x->request.started) / 1000);
     struct entry_open open = {
         .at_us = l->at_us,
         .request_id = str_from_c(x->request.id),
@@ -140,7 +140,7 @@ static void state_fill(const struct llm_call *l, enum entry_outcome outcome, str
     *state = (struct entry_state){
         .provider = l->served,
         .model = l->served.n ? l->sent_model : STR_NONE,
-        .duration_us = (uint64_t)MAX(clock_wall_us() - l->at_us, (int64_t)0),
+        .duration_us = (clock_now() - x->request.started) / 1000,
         .first_byte_us = l->head_ns / 1000,
         .status = x->status,
         .outcome = outcome,

@@ -240,7 +240,7 @@ static enum err error_answer(struct task *t, struct llm_call *l, struct head *re
     TRY(llm_forward_response(l, response));
     struct str fields = llm_error_fields(l, response);
     enum err err = relay_hold(t, &x->relay, &body, never, task_deadline(t, ERROR_BODY_MS), &x->error);
-    if (err == ERR_CANCELLED) {
+    if (err == ERR_CANCELLED || err == ERR_NOMEM) {
         buf_free(&body);
         return err;
     }
@@ -280,6 +280,8 @@ static enum err tap_events(struct relay *r, struct str *piece, bool last, struct
         err = buf_err(&l->filtered);
     llm_account_count(l); /* in the ledger before the client has it */
     *piece = buf_str(&l->filtered);
+    if (err == ERR_NOMEM)
+        return err; /* ours, not the provider's */
     r->event_boundary = true; /* only whole events leave the filter */
     return err == OK
                ? OK

@@ -2,9 +2,9 @@
  * The schema. Step n leads from version n to n + 1 (PRAGMA user_version); a step that was released is never
  * changed, a new one is added behind it. Boot.
  *
- * `requests` is the list of settled exchanges. Its key (boot, worker, sequence) is what makes a replay of the
- * journal harmless: only a row that was not there counts in `usage`, in the same transaction. The index by
- * end holds every column that the filters and the sums of the last day need, so that both read only it.
+ * `request_pages` is the list of settled exchanges, many of one run in each row (page.h says how); first_us
+ * and last_us are the earliest and the latest end in it. An exchange and its share of `usage` are written in
+ * the same transaction; meta 'batch' counts these.
  *
  * `usage` has a row per grain, tier, name and time; `at` is the beginning of the minute, hour or day (UTC,
  * seconds) in which the exchanges ENDED. Each grain is written by itself as exchanges end: no grain is made
@@ -31,19 +31,10 @@ static const char *const steps[] = {
     "CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, seen INTEGER NOT NULL);"
     "CREATE INDEX names_by_day ON names (seen);"
     "CREATE TABLE boots (id INTEGER PRIMARY KEY, boot INTEGER NOT NULL UNIQUE);"
-    "CREATE TABLE requests ("
-    "  row INTEGER PRIMARY KEY, boot INTEGER NOT NULL, worker INTEGER NOT NULL, sequence INTEGER NOT NULL,"
-    "  ended_us INTEGER NOT NULL, at_us INTEGER NOT NULL, request_id TEXT NOT NULL,"
-    "  id_key INTEGER NOT NULL,"
-    "  client INTEGER NOT NULL, strategy INTEGER NOT NULL, model INTEGER NOT NULL, endpoint INTEGER NOT NULL,"
-    "  stream INTEGER NOT NULL, provider INTEGER NOT NULL, sent_model INTEGER NOT NULL,"
-    "  input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,"
-    "  reasoning_tokens INTEGER NOT NULL, cost INTEGER NOT NULL, duration_us INTEGER NOT NULL,"
-    "  first_byte_us INTEGER NOT NULL, status INTEGER NOT NULL, outcome INTEGER NOT NULL,"
-    "  estimated INTEGER NOT NULL, attempts BLOB NOT NULL, UNIQUE (boot, worker, sequence));"
-    "CREATE INDEX requests_by_end ON requests (ended_us, at_us, strategy, outcome, input_tokens,"
-    "  output_tokens, cost, client, provider, model, sent_model);"
-    "CREATE INDEX requests_by_id ON requests (id_key);"
+    "CREATE TABLE request_pages ("
+    "  page INTEGER PRIMARY KEY, boot INTEGER NOT NULL, first_us INTEGER NOT NULL, last_us INTEGER NOT NULL,"
+    "  count INTEGER NOT NULL, data BLOB NOT NULL);"
+    "CREATE INDEX request_pages_by_end ON request_pages (last_us, first_us);"
     "CREATE TABLE last_used (client INTEGER PRIMARY KEY, at_us INTEGER NOT NULL);"
     "CREATE TABLE usage ("
     "  grain INTEGER NOT NULL, tier INTEGER NOT NULL, name INTEGER NOT NULL, at INTEGER NOT NULL,"

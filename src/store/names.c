@@ -15,46 +15,94 @@ struct name {
 
 void names_forget(struct names *names)
 {
+    memset(names->seats, 0, sizeof names->seats);
+    memset(names->pairs, 0, sizeof names->pairs);
     map_free(&names->ids);
     arena_reset(&names->arena);
     names->boot_id = 0;
 }
 
+void names_begin(struct names *names)
+{
+    int64_t today = clock_wall_us() / DAY_US;
+    if (names->day != today || names->ids.count >= NAMES_MAX)
+        names_forget(names);
+    names->day = today;
+}
+
+static size_t seat_of(uint64_t key)
+{
+    return (size_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> 32) % NAME_SEATS_MAX;
+}
+
 /* When memory is short, the table is asked again. */
-static void name_keep(struct names *names, struct str text, int64_t id)
+static const struct name *name_keep(struct names *names, struct str text, int64_t id)
 {
     struct name *n = arena_alloc(&names->arena, sizeof *n);
     if (!n)
-        return;
+        return NULL;
     n->id = id;
     n->text = arena_str(&names->arena, text);
-    enum err ignored = n->text.p ? map_put(&names->ids, n->text, n) : ERR_NOMEM;
-    (void)ignored;
+    if (!n->text.p || map_put(&names->ids, n->text, n) != OK)
+        return NULL;
+    return n;
 }
 
-enum err name_id(struct store *s, struct str name, int64_t *id)
+static enum err name_make(struct store *s, struct str name, int64_t *id)
 {
-    int64_t today = clock_wall_us() / DAY_US;
-    *id = 0;
-    if (!name.n)
-        return OK;
-    if (s->names.day != today || s->names.ids.count >= NAMES_MAX)
-        names_forget(&s->names);
-    s->names.day = today;
-    const struct name *known = map_get(&s->names.ids, name);
-    if (known) {
-        *id = known->id;
-        return OK;
-    }
     CLEANUP(query_end)
     struct query q = query_make(s->db, "INSERT INTO names (name, seen) VALUES (?, ?) ON CONFLICT (name) "
                                        "DO UPDATE SET seen = excluded.seen RETURNING id");
     query_str(&q, name);
-    query_i64(&q, today);
+    query_i64(&q, s->names.day);
     if (query_step(&q))
         *id = query_get_i64(&q);
-    TRY(query_err(&q));
-    name_keep(&s->names, name, *id);
+    return query_run(&q);
+}
+
+/* A text that stands where it stood before is most likely the same; whether it is, is looked at. */
+enum err name_id(struct store *s, struct str name, int64_t *id)
+{
+    struct names *names = &s->names;
+    *id = 0;
+    if (!name.n)
+        return OK;
+    size_t seat = seat_of((uintptr_t)name.p);
+    const struct name *known = names->seats[seat].name;
+    if (known && names->seats[seat].p == name.p && str_eq(known->text, name)) {
+        *id = known->id;
+        return OK;
+    }
+    known = map_get(&names->ids, name);
+    if (!known) {
+        TRY(name_make(s, name, id));
+        known = name_keep(names, name, *id);
+    }
+    if (known) {
+        *id = known->id;
+        names->seats[seat].p = name.p;
+        names->seats[seat].name = known;
+    }
+    return OK;
+}
+
+enum err name_pair(struct store *s, struct str provider, struct str model, int64_t provider_id,
+                   int64_t model_id, int64_t *id)
+{
+    char name[2 * ENTRY_TEXT_MAX + 1];
+    struct name_pair *seat = &s->names.pairs[seat_of((uint64_t)provider_id << 32 ^ (uint64_t)model_id)];
+    if (seat->both && seat->first == provider_id && seat->second == model_id) {
+        *id = seat->both;
+        return OK;
+    }
+    provider = str_first(provider, ENTRY_TEXT_MAX);
+    model = str_first(model, ENTRY_TEXT_MAX);
+    memcpy(name, provider.p, provider.n);
+    name[provider.n] = '/';
+    if (model.n)
+        memcpy(name + provider.n + 1, model.p, model.n);
+    TRY(name_id(s, str_make(name, provider.n + 1 + model.n), id));
+    *seat = (struct name_pair){provider_id, model_id, *id};
     return OK;
 }
 
@@ -95,4 +143,20 @@ enum err boot_id(struct store *s, uint64_t boot, int64_t *id)
     }
     *id = s->names.boot_id;
     return OK;
+}
+
+enum err boot_find(struct store *s, uint64_t boot, int64_t *id)
+{
+    CLEANUP(query_end) struct query q = query_make(s->db, "SELECT id FROM boots WHERE boot = ?");
+    query_i64(&q, (int64_t)boot);
+    *id = query_step(&q) ? query_get_i64(&q) : -1;
+    return query_err(&q);
+}
+
+enum err boot_of(struct store *s, int64_t id, uint64_t *boot)
+{
+    CLEANUP(query_end) struct query q = query_make(s->db, "SELECT boot FROM boots WHERE id = ?");
+    query_i64(&q, id);
+    *boot = query_step(&q) ? (uint64_t)query_get_i64(&q) : 0;
+    return query_err(&q);
 }

@@ -1,7 +1,7 @@
 /*
- * What strategies used lately, for their sliding counters at start: one pass over an index of the list, in
- * memory by strategy and slot of 5 s. As in limit.h, a request counts when it was admitted, its tokens and
- * its cost when it ended. Boot, on the store's thread.
+ * What strategies used lately, for their sliding counters at start: one pass over the pages of that
+ * time, in memory by strategy and slot of 5 s. As in limit.h, a request counts when it was admitted, its
+ * tokens and its cost when it ended. Boot, on the store's thread.
  */
 #include "store/inside.h"
 
@@ -80,26 +80,35 @@ static void add_amount(int64_t *sum, int64_t n)
         *sum = INT64_MAX;
 }
 
+static enum err slots_add(struct slots *slots, const struct page_row *row, int64_t since_us)
+{
+    int64_t strategy = row->names[NAME_STRATEGY];
+    bool counts = row->outcome != ENTRY_FAILED && row->at_us >= since_us;
+    if (!strategy || row->ended_us < since_us)
+        return OK;
+    struct slot *slot = slot_find(slots, strategy, row->ended_us);
+    if (!slot)
+        return ERR_NOMEM;
+    add_amount(&slot->input_tokens, row->input_tokens);
+    add_amount(&slot->output_tokens, row->output_tokens);
+    add_amount(&slot->cost, row->cost);
+    if (counts && !(slot = slot_find(slots, strategy, row->at_us)))
+        return ERR_NOMEM;
+    slot->requests += counts;
+    return OK;
+}
+
 static enum err slots_fill(struct slots *slots, struct store *s, int64_t since_us)
 {
     CLEANUP(query_end)
-    struct query q =
-        query_make(s->db, "SELECT ended_us, at_us, strategy, outcome, input_tokens, output_tokens, cost "
-                          "FROM requests INDEXED BY requests_by_end WHERE ended_us >= ? AND strategy <> 0");
+    struct query q = query_make(s->db, "SELECT last_us, page, boot, data FROM request_pages WHERE "
+                                       "last_us >= ?");
     query_i64(&q, since_us);
-    while (query_step(&q)) {
-        int64_t ended_us = query_get_i64(&q), at_us = query_get_i64(&q), strategy = query_get_i64(&q);
-        bool counts = query_get_i64(&q) != ENTRY_FAILED && at_us >= since_us;
-        struct slot *slot = slot_find(slots, strategy, ended_us);
-        if (!slot)
-            return ERR_NOMEM;
-        add_amount(&slot->input_tokens, query_get_i64(&q));
-        add_amount(&slot->output_tokens, query_get_i64(&q));
-        add_amount(&slot->cost, query_get_i64(&q));
-        if (counts && !(slot = slot_find(slots, strategy, at_us)))
-            return ERR_NOMEM;
-        slot->requests += counts;
-    }
+    struct page page;
+    struct page_row row;
+    while (page_step(s, &q, INT64_MIN, &page))
+        while (page_row_step(s, &page, &row))
+            TRY(slots_add(slots, &row, since_us));
     return query_err(&q);
 }
 

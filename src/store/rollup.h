@@ -16,7 +16,23 @@ struct rollup_cell {
     struct usage_point sums;
     int64_t last_us; /* the latest end */
 };
+/* Whose a request was: numbers, 0 = nobody's. */
+struct rollup_names {
+    int64_t client, strategy, provider, model;
+};
+/* Requests of the same minute and the same names: there are few such mixes in a batch, and so a request is
+   added up once, and not once for each tier. */
+struct rollup_mix {
+    int64_t minute; /* since 1970 */
+    struct rollup_names names;
+    struct usage_point sums;
+    int64_t last_us;
+};
 struct rollup {
+    struct rollup_mix *mixes;
+    size_t mix_count, mix_capacity;
+    uint32_t *index; /* place in mixes + 1; a power of two of them, at most half in use */
+    size_t index_size;
     struct map cells; /* key's bytes -> struct rollup_cell */
     struct arena arena;
 };
@@ -25,12 +41,15 @@ struct rollup {
 int64_t grain_seconds(enum usage_grain grain);
 /* Adds one request. Sums stay at the largest number rather than turn over. */
 void usage_point_add(struct usage_point *p, const struct request_row *row);
-/* The same to the minute of a tier's name. */
-enum err rollup_add(struct rollup *r, enum usage_tier tier, int64_t name,
+/* The same to the mix it belongs to. */
+enum err rollup_add(struct rollup *r, const struct rollup_names *names,
                     const struct request_row *row) MUST_CHECK;
-/* Makes the hours and days of all minutes; nothing may be added afterwards but after rollup_clear. */
+/* Makes the cells of all tiers and grains; nothing may be added afterwards but after rollup_clear. */
 enum err rollup_fold(struct rollup *r) MUST_CHECK;
+/* Mixes. */
 size_t rollup_count(const struct rollup *r);
+/* Empties it. */
 void rollup_clear(struct rollup *r);
+void rollup_free(struct rollup *r);
 
 #endif

@@ -11,7 +11,7 @@
 
 enum {
     BATCH_MS = 500,
-    BATCHES_AT_ONCE = 4, /* then others have their turn */
+    BATCHES_AT_ONCE = 2, /* then others have their turn */
     RETRY_MAX_MS = 10000,
     RETENTION_FIRST_MS = 60000,
     RETENTION_MS = 60000,
@@ -237,11 +237,11 @@ static void store_free(struct store *s, bool clean)
         journal_set_close(s->journals);
     db_close(s->db);
     folder_unlock(s->lock, clean);
-    rollup_clear(&s->rollup);
-    arena_free(&s->rollup.arena);
+    rollup_free(&s->rollup);
     names_forget(&s->names);
     arena_free(&s->names.arena);
-    buf_free(&s->attempts);
+    known_clear(&s->known);
+    buf_free(&s->pages.open.bytes);
     buf_free(&s->path);
     mem_free(s);
 }
@@ -254,6 +254,7 @@ struct store *store_open(const struct store_options *options, struct error *erro
         return NULL;
     }
     s->lock = -1;
+    s->batch_number = -1;
     s->request_days =
         options->request_days ? MIN(options->request_days, (uint64_t)REQUEST_DAYS_MAX) : REQUEST_DAYS;
     atomic_init(&s->well, true);

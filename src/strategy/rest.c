@@ -66,11 +66,13 @@ static uint64_t names_hash(struct str provider, struct str model)
 static struct rest *rests_find(struct rests *r, struct str provider, struct str model)
 {
     uint64_t hash = names_hash(provider, model);
-    for (struct rest *e = r->list; e < r->list + r->count; e++)
+    for (size_t i = 0; i < r->count; i++) {
+        struct rest *e = &r->list[i];
         if (e->hash == hash && e->provider_size == provider.n && e->size == provider.n + model.n &&
             str_eq_nocase(str_make(e->names, provider.n), provider) &&
             str_eq_nocase(str_make(e->names + provider.n, model.n), model))
             return e;
+    }
     return NULL;
 }
 
