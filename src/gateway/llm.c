@@ -151,7 +151,8 @@ enum err llm_tour(struct task *t, struct llm_call *l)
             continue;
         TRY(err);
         err = llm_attempt(t, l);
-        if (err == OK || err == ERR_CANCELLED || err == ERR_BAD_REQUEST || l->answer_is_final)
+        if (err == OK || err == ERR_CANCELLED || err == ERR_BAD_REQUEST || err == ERR_NOMEM ||
+            l->answer_is_final)
             return err;
         attempt_drop(l->x);
         lease_release(&l->x->lease, l->x->worker->loop);
@@ -251,9 +252,9 @@ static enum err fail(struct task *t, struct llm_call *l, enum err err)
     attempt_drop(l->x);
     if (l->is_auto && !l->committed && err == ERR_ALL_PROVIDERS_FAILED)
         return llm_auto_answer(t, l);
-    if (!l->committed && last && last->status && (l->answer_is_final || status))
+    if (!l->committed && err != ERR_NOMEM && last && last->status && (l->answer_is_final || status))
         return answer_failure(t, l, last);
-    if (last && err != ERR_BAD_REQUEST)
+    if (last && err != ERR_BAD_REQUEST && err != ERR_NOMEM)
         err = all_failed(l, err);
     else if (err == ERR_NO_HEALTHY_PROVIDERS && !l->x->error.why[0])
         err = all_failed(l, err);

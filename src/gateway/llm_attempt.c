@@ -281,7 +281,7 @@ static enum err tap_events(struct relay *r, struct str *piece, bool last, struct
     llm_account_count(l); /* in the ledger before the client has it */
     *piece = buf_str(&l->filtered);
     if (err == ERR_NOMEM)
-        return err; /* ours, not the provider's */
+        return err;           /* ours, not the provider's */
     r->event_boundary = true; /* only whole events leave the filter */
     return err == OK
                ? OK

@@ -277,7 +277,7 @@ def test_clock_jumps(pool, faults, tmp_path, jump):
 def sum_of_rows(tmp_path):
     """Of the hours in the book itself, whenever they are."""
     with sqlite3.connect(f"file:{tmp_path}/books/books.db?mode=ro", uri=True) as database:
-        return database.execute("SELECT count(*) FROM requests").fetchone()[0]
+        return database.execute("SELECT coalesce(sum(count), 0) FROM request_pages").fetchone()[0]
 
 
 def test_clock_jumps_during_a_start(hestia, fake, faults):

@@ -260,7 +260,7 @@ def test_providers_are_shown(pool):
     gateway = pool.start(a, b.provider(fallback_only=True))
     for _ in range(3):
         ask(gateway)
-    wait_provider(gateway, "a", "has served", lambda status: status["requests"] == 3)
+    wait_provider(gateway, "a", "has served", lambda status: status["requests"] == 3 and status["in_flight"] == 0)
     status = providers(gateway)
     assert list(status) == ["a", "b"]
     assert status["a"]["failures"] == 0 and status["a"]["in_flight"] == 0

@@ -58,7 +58,7 @@ def test_max_concurrent_1_is_never_exceeded(pool, clients):
         together.call(ask, gateway)
     assert {served(response) for response in together.join()} == {"a"}
     assert most[0] == 1 and len(a.calls) == clients
-    assert providers(gateway)["a"]["in_flight"] == 0
+    wait_provider(gateway, "a", "is free", lambda status: status["in_flight"] == 0)
 
 
 @pytest.mark.threads
@@ -184,7 +184,7 @@ def test_slots_of_clients_that_leave_come_back(pool):
         wait_provider(gateway, "a", "is free", lambda status: status["in_flight"] == status["waiting"] == 0)
     hold.open()
     assert Counter(many(40, lambda _: served(ask(gateway)), threads=20)) == {"a": 40}
-    assert providers(gateway)["a"]["in_flight"] == 0
+    wait_provider(gateway, "a", "is free", lambda status: status["in_flight"] == 0)
 
 
 @pytest.mark.long
