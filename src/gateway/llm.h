@@ -45,7 +45,6 @@ struct llm_call {
     struct str served;          /* the provider that answers; empty = nobody yet */
     label served_label;
     struct price price;         /* there */
-    int64_t at_us;              /* wall clock: when the request came */
     uint64_t head_ns;           /* until the answer began; 0 = none yet */
     enum entry_outcome outcome; /* ENTRY_OPEN: nobody has said how it ended */
     bool is_settled;

@@ -84,9 +84,8 @@ enum err llm_account_open(struct llm_call *l)
         [LLM_EMBEDDINGS] = {"embeddings", 10},
     };
     struct exchange *x = l->x;
-    l->at_us = clock_wall_us() - (int64_t)((clock_now() - x->request.started) / 1000);
     struct entry_open open = {
-        .at_us = l->at_us,
+        .at_us = clock_wall_us() - (int64_t)((clock_now() - x->request.started) / 1000),
         .request_id = str_from_c(x->request.id),
         .client = x->client ? x->client->config.id : STR_NONE,
         .strategy = x->strategy->config.id,

@@ -22,7 +22,7 @@ static void failure_add(struct llm_call *l, int status, struct str why)
     struct llm_failure *f = &l->failures[MIN(l->failure_count, LLM_ATTEMPTS_MAX - 1)];
     l->failure_count = MIN(l->failure_count + 1, LLM_ATTEMPTS_MAX);
     *f = (struct llm_failure){.provider = provider_config_of(l->provider)->name,
-                              .model = l->sent_model.n ? l->sent_model : l->model,
+                              .model = l->sent_model,
                               .outcome = error_class_name(l->error_class),
                               .status = status,
                               .why = why};
@@ -346,6 +346,7 @@ enum err llm_attempt(struct task *t, struct llm_call *l)
     x->attempts++;
     x->error.err = OK;
     x->error.why[0] = '\0';
+    l->sent_model = provider_model_name(l->provider, l->model);
     l->attempt_started = task_now(t);
     enum err err = place_find(t, l);
     l->attempt_started = task_now(t); /* a cold service's start is not the provider's time */

@@ -92,7 +92,6 @@ enum err llm_forward_request(struct llm_call *l, const struct url *url, struct l
     bool add_usage =
         p->stream_usage && l->body.stream && !l->body.include_usage && x->route.api->llm != LLM_EMBEDDINGS;
     struct buf *out = &x->head;
-    l->sent_model = provider_model_name(l->provider, l->model);
     l->events.drop_usage = add_usage;
     TRY(llm_body_splice(&x->request.arena, &l->body, l->sent_model, add_usage, parts));
     buf_clear(out);

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from books import Admin, ask_as, ask_model, bearer, client, hashed, limit
-from pool import Stream, ask, chat, fail, served, wait_models
+from pool import Stream, ask, chat, fail, refusing, served, wait_models
 from waiting import eventually
 
 
@@ -276,6 +276,15 @@ def test_auto_all_fail(auto):
     attempts = response.json["error"]["attempts"]
     assert [(one["provider"], one["model"], one["outcome"]) for one in attempts] == [("a", "m", "unreachable"), ("b", "m", "rate_limited")]
     assert "a/m" in response.json["error"]["message"] and "b/m" in response.json["error"]["message"]
+
+
+def test_auto_attempts_have_their_own_models(pool):
+    """Also one that never got as far as being sent."""
+    a = pool.upstream("a", fail(503))
+    gateway = pool.start(a, refusing("b", models=["other"]), strategies=[
+        {"id": "default", "auto_config": {"enabled": True, "prioritized_models": [["a", "m"], ["b", "other"]]}}])
+    attempts = ask_model(gateway, "localrouter/auto").json["error"]["attempts"]
+    assert [(one["provider"], one["model"]) for one in attempts] == [("a", "m"), ("b", "other")]
 
 
 def test_auto_leaves_a_limited_model_alone(auto):
