@@ -130,7 +130,7 @@ static void test_503_is_loading(void **state)
     struct service *s = begin(&c);
     assert_int_equal(request(), OK);
     assert_int_equal(upstream.asked, 5);
-    assert_int_equal(fake.starts, 1);
+    assert_int_equal(stage_get(&fake.starts), 1);
     assert_false(status_of(s).adopted);
     service_unref(s);
 }
@@ -270,11 +270,11 @@ static void test_adoption(void **state)
     struct service_config c = adoptable_config();
     struct service *s = begin(&c);
     assert_int_equal(request(), OK);
-    assert_int_equal(fake.starts, 0);
+    assert_int_equal(stage_get(&fake.starts), 0);
     assert_true(status_of(s).adopted);
     assert_int_equal(ask(s, ASK_STOP), OK);
     assert_int_equal(status_of(s).state, SERVICE_COLD);
-    assert_int_equal(fake.stops, 0);
+    assert_int_equal(stage_get(&fake.stops), 0);
     service_unref(s);
 }
 
@@ -284,7 +284,7 @@ static void test_no_adoption_of_the_sick(void **state)
     atomic_store(&upstream.loading, 1);
     struct service *s = begin(&c);
     assert_int_equal(request(), OK);
-    assert_int_equal(fake.starts, 1);
+    assert_int_equal(stage_get(&fake.starts), 1);
     assert_false(status_of(s).adopted);
     service_unref(s);
 }
@@ -320,7 +320,7 @@ static void test_suspicion(void **state)
         STAGE_AWAIT(&gone, i);
         assert_true(i < 100);
     }
-    assert_int_equal(fake.starts, 0);
+    assert_int_equal(stage_get(&fake.starts), 0);
     assert_int_equal(ask(s, ASK_START), OK);
     STAGE_AWAIT(&fake.starts, 1);
     service_unref(s);
@@ -339,7 +339,7 @@ static void test_reload_during_a_start(void **state)
     config_use(&better, 1);
     STAGE_AWAIT(&gone, 1);
     assert_int_equal(user.err, OK);
-    assert_int_equal(fake.starts, 1);
+    assert_int_equal(stage_get(&fake.starts), 1);
     service_unref(s);
 }
 

@@ -139,6 +139,7 @@ struct fake {
     int starts, stops, live, live_max; /* under stage_lock */
     int stops_under_load;              /* idle stops while `using` was not 0 */
     int using;                         /* leases held, counted by the tests */
+    uint64_t unused_since, stopped_at; /* monotonic ns: the last lease went, the last stop came */
 };
 static struct fake fake;
 
@@ -206,6 +207,7 @@ static inline void fake_stop(struct orchestration *o, uint64_t grace_ms)
     o->stopping = true;
     pthread_mutex_lock(&stage_lock);
     fake.stops_under_load += fake.using > 0;
+    fake.stopped_at = clock_now();
     pthread_mutex_unlock(&stage_lock);
     stage_add(&fake.stops, 1);
     timer_remove(o->loop, &o->timer);
@@ -410,6 +412,7 @@ static inline void user_task(struct task *t, void *argument)
     if (lease.service) {
         pthread_mutex_lock(&stage_lock);
         fake.using --;
+        fake.unused_since = clock_now();
         pthread_mutex_unlock(&stage_lock);
     }
     lease_release(&lease, t->loop);
