@@ -17,6 +17,17 @@ int64_t clock_wall_us(void)
     return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
+int64_t clock_wall_at(uint64_t monotonic)
+{
+    static _Thread_local uint64_t looked_at;
+    static _Thread_local int64_t ahead_us;                                 /* of the monotonic clock */
+    if (UNLIKELY(!looked_at || monotonic - looked_at >= 100 * CLOCK_MS)) { /* also when it lies before */
+        looked_at = clock_now();
+        ahead_us = clock_wall_us() - (int64_t)(looked_at / 1000);
+    }
+    return ahead_us + (int64_t)(monotonic / 1000);
+}
+
 void clock_format(struct buf *b, int64_t wall_us)
 {
     time_t seconds = (time_t)(wall_us / 1000000);

@@ -12,6 +12,9 @@
 uint64_t clock_now(void);
 /* Microseconds since 1970, UTC. */
 int64_t clock_wall_us(void);
+/* The wall-clock time of a moment of clock_now(), not far from now; without a system call. A step of the wall
+   clock is felt within 100 ms. */
+int64_t clock_wall_at(uint64_t monotonic);
 /* "2025-09-09T05:30:00.123456Z" */
 void clock_format(struct buf *b, int64_t wall_us);
 

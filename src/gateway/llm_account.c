@@ -85,7 +85,7 @@ enum err llm_account_open(struct llm_call *l)
     };
     struct exchange *x = l->x;
     struct entry_open open = {
-        .at_us = clock_wall_us() - (int64_t)((clock_now() - x->request.started) / 1000),
+        .at_us = clock_wall_at(x->request.started),
         .request_id = str_from_c(x->request.id),
         .client = x->client ? x->client->config.id : STR_NONE,
         .strategy = x->strategy->config.id,
@@ -104,12 +104,12 @@ static void amounts_now(const struct llm_call *l, struct entry_state *state)
 {
     struct llm_usage usage = *usage_of(l);
     bool embeds = l->x->route.api->llm == LLM_EMBEDDINGS;
-    if (!usage.known && l->head_ns) {
+    state->estimated = !usage.known && l->head_ns;
+    if (state->estimated) {
         usage.prompt_tokens = (l->body.prompt_bytes + 3) / 4;
         usage.completion_tokens = l->is_stream ? l->events.content_events
                                   : embeds     ? 0
                                                : (l->x->relay.response_bytes + 3) / 4;
-        state->estimated = true;
     }
     state->input_tokens = (int64_t)MIN(usage.prompt_tokens, (uint64_t)1 << 40);
     state->output_tokens = (int64_t)MIN(usage.completion_tokens, (uint64_t)1 << 40);
@@ -133,17 +133,16 @@ static void attempts_fill(const struct llm_call *l, struct entry_state *state)
     state->attempt_count++;
 }
 
+/* Field by field: attempts beyond attempt_count are nobody's, and clearing them costs more than the rest. */
 static void state_fill(const struct llm_call *l, enum entry_outcome outcome, struct entry_state *state)
 {
     const struct exchange *x = l->x;
-    *state = (struct entry_state){
-        .provider = l->served,
-        .model = l->served.n ? l->sent_model : STR_NONE,
-        .duration_us = (clock_now() - x->request.started) / 1000,
-        .first_byte_us = l->head_ns / 1000,
-        .status = x->status,
-        .outcome = outcome,
-    };
+    state->provider = l->served;
+    state->model = l->served.n ? l->sent_model : STR_NONE;
+    state->duration_us = (clock_now() - x->request.started) / 1000;
+    state->first_byte_us = l->head_ns / 1000;
+    state->status = x->status;
+    state->outcome = outcome;
     amounts_now(l, state);
     attempts_fill(l, state);
 }
@@ -237,7 +236,7 @@ static bool is_complete(const struct llm_call *l)
 
 void llm_account_count(struct llm_call *l)
 {
-    struct entry_state state = {0};
+    struct entry_state state;
     if (!l->head_ns || l->is_settled)
         return;
     if (is_complete(l)) { /* who has its last byte finds it in the books */
@@ -252,18 +251,33 @@ void llm_account_count(struct llm_call *l)
 /* ---- what is left ---------------------------------------------------------------------------------------
  */
 
-static const char *field_noun(enum limit_kind kind)
-{
-    static const char *const nouns[] = {
-        "requests: ", "input-tokens: ", "output-tokens: ", "tokens: ", "cost: "};
-    return nouns[kind];
-}
+/* A limit's three lines but for their numbers; each begins where the one before ends. */
+#define LINE(text)                                                                                           \
+    {                                                                                                        \
+        text, sizeof(text) - 1                                                                               \
+    }
+#define LINES(noun)                                                                                          \
+    {                                                                                                        \
+        .limit = LINE("X-RateLimit-Limit-" noun ": "),                                                       \
+        .remaining = LINE("\r\nX-RateLimit-Remaining-" noun ": "),                                           \
+        .reset = LINE("\r\nX-RateLimit-Reset-" noun ": "),                                                   \
+    }
+static const struct {
+    struct str limit, remaining, reset;
+} lines[LIMIT_KINDS] = {
+    [LIMIT_REQUESTS] = LINES("requests"),
+    [LIMIT_INPUT_TOKENS] = LINES("input-tokens"),
+    [LIMIT_OUTPUT_TOKENS] = LINES("output-tokens"),
+    [LIMIT_TOTAL_TOKENS] = LINES("tokens"),
+    [LIMIT_COST] = LINES("cost"),
+};
+#undef LINES
+#undef LINE
 
-/* "X-RateLimit-WHAT-requests: N"; money in dollars with six digits. */
-static void add_number(struct buf *out, const char *what, enum limit_kind kind, int64_t n)
+/* Money in dollars with six digits. */
+static void add_number(struct buf *out, struct str before, enum limit_kind kind, int64_t n)
 {
-    buf_add_c(out, what);
-    buf_add_c(out, field_noun(kind));
+    buf_add_str(out, before);
     if (kind != LIMIT_COST) {
         buf_add_u64(out, (uint64_t)n);
         return;
@@ -279,12 +293,11 @@ static void add_number(struct buf *out, const char *what, enum limit_kind kind, 
 static void add_status(struct buf *out, const struct limit_status *s)
 {
     enum limit_kind kind = s->config.kind;
-    add_number(out, "X-RateLimit-Limit-", kind, s->config.value);
-    add_number(out, "\r\nX-RateLimit-Remaining-", kind, s->remaining);
-    buf_add_c(out, "\r\nX-RateLimit-Reset-");
-    buf_add_c(out, field_noun(kind));
+    add_number(out, lines[kind].limit, kind, s->config.value);
+    add_number(out, lines[kind].remaining, kind, s->remaining);
+    buf_add_str(out, lines[kind].reset);
     buf_add_u64(out, (s->reset_ms + 999) / 1000);
-    buf_add_c(out, "s\r\n");
+    buf_add_str(out, STR("s\r\n"));
 }
 
 /* Of several limits of a kind the one with the least left. */

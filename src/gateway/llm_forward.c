@@ -21,29 +21,28 @@ static const char *endpoint_path(enum llm_endpoint endpoint)
 /* The client's credentials are its own, and what we write ourselves is not copied. */
 static void drop_fields(struct head *h)
 {
-    static const uint16_t ids[] = {FIELD_HOST,
-                                   FIELD_AUTHORIZATION,
-                                   FIELD_X_API_KEY,
-                                   FIELD_COOKIE,
-                                   FIELD_CONTENT_LENGTH,
-                                   FIELD_ACCEPT_ENCODING,
-                                   FIELD_EXPECT,
-                                   FIELD_X_REQUEST_ID,
-                                   FIELD_X_FORWARDED_FOR,
-                                   FIELD_X_FORWARDED_HOST,
-                                   FIELD_X_FORWARDED_PROTO,
-                                   FIELD_FORWARDED,
-                                   FIELD_X_FORWARDED_PREFIX,
-                                   FIELD_X_REAL_IP,
-                                   FIELD_ORIGIN,
-                                   FIELD_VIA};
-    for (size_t i = 0; i < COUNT_OF(ids); i++)
-        for (int at = h->first[ids[i]] - 1; at >= 0; at = head_next(h, (enum field_id)ids[i], at))
-            h->fields[at].hop = true;
-    for (int at = 0; at < h->field_count; at++)
-        if (str_eq_nocase(h->fields[at].name, STR("api-key")) ||
-            str_eq_nocase(h->fields[at].name, STR("x-goog-api-key")))
-            h->fields[at].hop = true;
+    static const bool stays_here[FIELD_COUNT] = {
+        [FIELD_HOST] = true,
+        [FIELD_AUTHORIZATION] = true,
+        [FIELD_X_API_KEY] = true,
+        [FIELD_COOKIE] = true,
+        [FIELD_CONTENT_LENGTH] = true,
+        [FIELD_ACCEPT_ENCODING] = true,
+        [FIELD_EXPECT] = true,
+        [FIELD_X_REQUEST_ID] = true,
+        [FIELD_X_FORWARDED_FOR] = true,
+        [FIELD_X_FORWARDED_HOST] = true,
+        [FIELD_X_FORWARDED_PROTO] = true,
+        [FIELD_FORWARDED] = true,
+        [FIELD_X_FORWARDED_PREFIX] = true,
+        [FIELD_X_REAL_IP] = true,
+        [FIELD_ORIGIN] = true,
+        [FIELD_VIA] = true,
+    };
+    for (struct field *f = h->fields; f < h->fields + h->field_count; f++)
+        if (stays_here[f->id] || (f->id == FIELD_OTHER && (str_eq_nocase(f->name, STR("api-key")) ||
+                                                           str_eq_nocase(f->name, STR("x-goog-api-key")))))
+            f->hop = true;
 }
 
 /* What the configuration says stands above what the client said. */
@@ -114,9 +113,9 @@ enum err llm_forward_request(struct llm_call *l, const struct url *url, struct l
 /* ---- to the client --------------------------------------------------------------------------------------
  */
 
-static void add_count(struct buf *out, const char *before, uint64_t n)
+static void add_count(struct buf *out, struct str before, uint64_t n)
 {
-    buf_add_c(out, before);
+    buf_add_str(out, before);
     buf_add_u64(out, n);
 }
 
@@ -132,13 +131,16 @@ void llm_add_fields(const struct llm_call *l, struct buf *out)
     } else if (l->failure_count) {
         head_add(out, STR("X-Hestia-Provider"), l->failures[l->failure_count - 1].provider);
     }
-    add_count(out, "X-Hestia-Attempts: ", (uint64_t)x->attempts);
-    add_count(out, "\r\nX-Hestia-Queue-Ms: ", l->queued_ns / CLOCK_MS);
-    add_count(out, "\r\nX-Hestia-Overhead-Ms: ", overhead / CLOCK_MS);
-    char thousandths[5] = {'.', (char)('0' + overhead / 100000 % 10), (char)('0' + overhead / 10000 % 10),
-                           (char)('0' + overhead / 1000 % 10)};
-    buf_add_c(out, thousandths);
-    buf_add_c(out, "\r\n");
+    add_count(out, STR("X-Hestia-Attempts: "), (uint64_t)x->attempts);
+    add_count(out, STR("\r\nX-Hestia-Queue-Ms: "), l->queued_ns / CLOCK_MS);
+    add_count(out, STR("\r\nX-Hestia-Overhead-Ms: "), overhead / CLOCK_MS);
+    char thousandths[] = {'.',
+                          (char)('0' + overhead / 100000 % 10),
+                          (char)('0' + overhead / 10000 % 10),
+                          (char)('0' + overhead / 1000 % 10),
+                          '\r',
+                          '\n'};
+    buf_add(out, thousandths, sizeof thousandths);
     llm_account_fields(l, out);
 }
 

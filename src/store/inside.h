@@ -85,7 +85,8 @@ struct store {
 
     pthread_t thread;
     bool is_running; /* the thread */
-    struct message stop;
+    struct message stop, filling;
+    _Atomic bool is_filling; /* the message is under way */
     struct timer batch_timer, retention_timer;
     uint64_t retry_ms; /* until the next try after a failure */
     _Atomic bool well;

@@ -85,21 +85,34 @@ static struct segment *segment_present(struct journal *j)
 
 /* ---- records ------------------------------------------------------------------------------------------- */
 
+/* Nothing in it is of this record yet. What stood there before is marked as stored, until the new sequence
+   number says otherwise. */
+static void slot_clear(struct slot *slot)
+{
+    slot->version = 0;
+    slot->state_turn = slot->count_turn = 0;
+    slot->counts[0].version = slot->counts[1].version = 0;
+    slot->states[0].version = slot->states[1].version = 0;
+}
+
 static void open_write(struct segment *s, struct slot *slot, uint64_t sequence, const struct entry_open *open)
 {
-    struct slot_open *o = &slot->open;
     struct str id = str_first(open->request_id, ENTRY_TEXT_MAX);
-    o->request_id_n = (uint8_t)id.n;
-    o->stream = open->stream;
-    o->at_us = open->at_us;
-    o->client = segment_name(s, open->client);
-    o->strategy = segment_name(s, open->strategy);
-    o->model = segment_name(s, open->model);
-    o->endpoint = segment_name(s, open->endpoint);
+    struct slot_open o = {
+        .request_id_n = (uint8_t)id.n,
+        .stream = open->stream,
+        .at_us = open->at_us,
+        .client = segment_name(s, open->client),
+        .strategy = segment_name(s, open->strategy),
+        .model = segment_name(s, open->model),
+        .endpoint = segment_name(s, open->endpoint),
+    };
     if (id.n)
-        memcpy(o->request_id, id.p, id.n);
-    o->check = open_check(record_seed(s->salt, sequence), o);
-    __atomic_store_n(&o->sequence, sequence, __ATOMIC_RELEASE);
+        memcpy(o.request_id, id.p, id.n);
+    o.check = open_check(record_seed(s->salt, sequence), &o);
+    slot_clear(slot);
+    memcpy(&slot->open.check, &o.check, offsetof(struct slot_open, request_id) + id.n - sizeof o.sequence);
+    __atomic_store_n(&slot->open.sequence, sequence, __ATOMIC_RELEASE);
 }
 
 enum err journal_open(struct journal *j, const struct entry_open *open, struct journal_entry *entry)
@@ -111,36 +124,49 @@ enum err journal_open(struct journal *j, const struct entry_open *open, struct j
     uint32_t slot = s->used++;
     open_write(s, segment_slot(s, slot), ++j->sequence, open);
     atomic_store_explicit(&s->opened, s->used, memory_order_relaxed);
+    if (UNLIKELY(s->used == SLOT_COUNT / 2 && j->set->on_fill))
+        j->set->on_fill(j->set->owner);
     *entry = (struct journal_entry){.journal = j, .segment = s, .slot = slot};
+    slot_fetch(segment_slot(s, MIN(slot + 1, (uint32_t)SLOT_COUNT - 1)));
     return OK;
+}
+
+/* The last attempt is who answers: mostly the very text that has just been looked up. */
+static name_ref name_again(struct segment *s, struct str text, struct str known, name_ref ref)
+{
+    return text.p == known.p && text.n == known.n ? ref : segment_name(s, text);
 }
 
 static void state_write(struct segment *s, struct slot *slot, const struct entry_state *state,
                         enum entry_outcome outcome)
 {
-    struct slot_state *cell = &slot->states[slot->state_turn & 1];
-    int attempts = MAX(0, MIN(state->attempt_count, (int)ENTRY_ATTEMPTS_MAX));
-    cell->version = ++slot->version;
-    cell->input_tokens = state->input_tokens;
-    cell->output_tokens = state->output_tokens;
-    cell->cached_tokens = state->cached_tokens;
-    cell->reasoning_tokens = state->reasoning_tokens;
-    cell->cost = state->cost;
-    cell->duration_us = state->duration_us;
-    cell->first_byte_us = state->first_byte_us;
-    cell->status = state->status;
-    cell->outcome = (uint8_t)outcome;
-    cell->estimated = state->estimated;
-    cell->attempt_count = state->attempt_count;
-    cell->provider = segment_name(s, state->provider);
-    cell->model = segment_name(s, state->model);
-    for (int i = 0; i < attempts; i++) {
-        cell->attempts[i].provider = segment_name(s, state->attempts[i].provider);
-        cell->attempts[i].model = segment_name(s, state->attempts[i].model);
-        cell->attempts[i].outcome = segment_name(s, state->attempts[i].outcome);
-        cell->attempts[i].status = state->attempts[i].status;
+    struct slot_state cell; /* built here: reading back what goes to the slot would wait for its memory */
+    size_t attempts = (size_t)MAX(0, MIN(state->attempt_count, (int)ENTRY_ATTEMPTS_MAX));
+    cell.version = ++slot->version;
+    cell.input_tokens = state->input_tokens;
+    cell.output_tokens = state->output_tokens;
+    cell.cached_tokens = state->cached_tokens;
+    cell.reasoning_tokens = state->reasoning_tokens;
+    cell.cost = state->cost;
+    cell.duration_us = state->duration_us;
+    cell.first_byte_us = state->first_byte_us;
+    cell.status = state->status;
+    cell.outcome = (uint8_t)outcome;
+    cell.estimated = state->estimated;
+    cell.none = 0;
+    cell.attempt_count = state->attempt_count;
+    cell.provider = segment_name(s, state->provider);
+    cell.model = segment_name(s, state->model);
+    for (size_t i = 0; i < attempts; i++) {
+        const struct entry_attempt *a = &state->attempts[i];
+        cell.attempts[i].provider = name_again(s, a->provider, state->provider, cell.provider);
+        cell.attempts[i].model = name_again(s, a->model, state->model, cell.model);
+        cell.attempts[i].outcome = segment_name(s, a->outcome);
+        cell.attempts[i].status = a->status;
     }
-    cell->check = state_check(record_seed(s->salt, slot->open.sequence), cell);
+    cell.check = state_check(record_seed(s->salt, slot->open.sequence), &cell);
+    memcpy(&slot->states[slot->state_turn & 1], &cell,
+           offsetof(struct slot_state, attempts) + attempts * sizeof cell.attempts[0]);
     slot->state_turn ^= 1;
 }
 

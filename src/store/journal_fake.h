@@ -53,6 +53,8 @@ struct journal_set *journal_set_open(const char *folder, uint64_t boot, struct e
 
 void journal_set_close(struct journal_set *set) {}
 
+void journal_set_on_fill(struct journal_set *set, void (*on_fill)(void *owner), void *owner) {}
+
 enum err journal_set_replay(struct journal_set *set, journal_each *each, void *argument, size_t *damaged,
                             struct error *error)
 {

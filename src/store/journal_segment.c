@@ -136,9 +136,9 @@ bool segment_recycle(struct segment *s)
     if (atomic_load(&s->file_bytes) != SEGMENT_BYTES || segment_file_is_gone(s))
         return false;
     struct segment_header *header = (void *)s->map;
-    /* A kill amidst the rest leaves a file without anything in it. */
+    /* A kill from here on leaves a file without anything in it. The records stay until they are written over:
+       each is marked as stored. */
     __atomic_store_n(&header->magic, 0, __ATOMIC_SEQ_CST);
-    memset(s->map, 0, SEGMENT_BYTES);
     s->used = 0;
     s->names_used = NAME_UNIT;
     s->grow_at = 0;

@@ -90,6 +90,8 @@ struct journal_set {
     _Atomic uint64_t bytes, next_number;
     _Atomic(struct journal *) journals[JOURNALS_MAX];
     _Atomic uint32_t journal_count; /* journals below it may be there */
+    void (*on_fill)(void *owner);   /* NULL = nobody wants to know */
+    void *owner;
 
     /* The store's thread's. */
     uint32_t turn; /* whose records a scan gives first */
@@ -103,7 +105,8 @@ enum err segment_make(struct journal_set *set, uint32_t worker, struct segment *
                       struct error *error) MUST_CHECK;
 /* Brings all of it into memory, so that its first use costs the worker no page faults. */
 void segment_warm(struct segment *s);
-/* As if it had just been made. False: the file is not what it was (grown, gone), destroy it. */
+/* As if it had just been made, but that its records still stand there, each marked as stored. False: the file
+   is not what it was (grown, gone), destroy it. */
 bool segment_recycle(struct segment *s);
 /* Removes the file. */
 void segment_destroy(struct segment *s);

@@ -45,6 +45,12 @@ struct journal_set *journal_set_open(const char *folder, uint64_t boot, struct e
     return set;
 }
 
+void journal_set_on_fill(struct journal_set *set, void (*on_fill)(void *owner), void *owner)
+{
+    set->on_fill = on_fill;
+    set->owner = owner;
+}
+
 struct journal *journal_set_writer(struct journal_set *set, unsigned worker)
 {
     if (worker >= JOURNALS_MAX)
@@ -191,8 +197,10 @@ static enum err journal_scan(struct journal *j, size_t *left, journal_each *each
     journal_take_over(j);
     for (struct segment *s = j->segments; s && *left > 0; s = s->next) {
         uint32_t settled = atomic_load_explicit(&s->settled, memory_order_acquire);
-        for (; *left > 0 && s->scanned < settled; s->scanned++, (*left)--)
+        for (; *left > 0 && s->scanned < settled; s->scanned++, (*left)--) {
+            slot_fetch(segment_slot(s, s->queue[MIN(s->scanned + 1, settled - 1)]));
             TRY(record_give(s, s->queue[s->scanned], each, argument));
+        }
     }
     return OK;
 }

@@ -143,6 +143,49 @@ static void the_next_segment_is_made_in_advance(void **state)
     journal_set_close(set);
 }
 
+/* A segment that comes round still has the records of its last turn behind the new ones. */
+static void what_an_earlier_turn_left_is_not_replayed(void **state)
+{
+    struct journal_set *set = set_open(1);
+    struct journal *j = writer_of(set, 0);
+    j->spare_retry_at = CLOCK_NEVER; /* the only spare one is the one that comes back */
+    entries_write(j, 0, SLOT_COUNT + 1);
+    struct segment *first = j->segments ? j->segments : atomic_load(&j->inbox)->next;
+    assert_int_equal(scan_count(set, SIZE_MAX), SLOT_COUNT + 1);
+    journal_set_mark(set);
+    entries_write(j, 0, SLOT_COUNT - 1);
+    assert_int_equal(scan_count(set, SIZE_MAX), SLOT_COUNT - 1);
+    journal_set_mark(set);
+    entries_write(j, 7, 5);
+    assert_ptr_equal(j->current, first);
+    struct journal_entry open = entry_begin(j, 99);
+    assert_non_null(open.journal);
+    journal_set_close(set);
+    uint64_t count = 0;
+    replay(count_any, &count, 0);
+    assert_int_equal(count, 6);
+}
+
+static void count_fill(void *owner)
+{
+    ++*(int *)owner;
+}
+
+static void half_a_segment_is_told_once(void **state)
+{
+    struct journal_set *set = set_open(1);
+    int told = 0;
+    journal_set_on_fill(set, count_fill, &told);
+    struct journal *j = writer_of(set, 0);
+    entries_write(j, 0, SLOT_COUNT / 2 - 1);
+    assert_int_equal(told, 0);
+    entries_write(j, 0, SLOT_COUNT);
+    assert_int_equal(told, 1);
+    entries_write(j, 0, 1);
+    assert_int_equal(told, 2);
+    journal_set_close(set);
+}
+
 /* ---- faults -------------------------------------------------------------------------------------------- */
 
 static struct rlimit files_may_grow_to(rlim_t bytes)
@@ -523,6 +566,8 @@ int main(void)
         TEST(a_long_stream_does_not_hold_up_the_others),
         TEST(segments_beyond_the_spare_ones_are_removed),
         TEST(the_next_segment_is_made_in_advance),
+        TEST(what_an_earlier_turn_left_is_not_replayed),
+        TEST(half_a_segment_is_told_once),
         TEST(a_full_disk_is_noticed_and_its_end_too),
         TEST(a_full_disk_leaves_the_segments_there_are),
         TEST(a_stored_segment_comes_back_without_news),

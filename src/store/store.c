@@ -134,6 +134,22 @@ static void batch_due(struct timer *timer)
     timer_set(s->loop, timer, clock_after(clock_now(), err != OK ? s->retry_ms : more ? 0 : BATCH_MS));
 }
 
+/* A worker's segment is half full: a batch before its time. After a failure the time is not moved. */
+static void filling_arrived(struct message *m)
+{
+    struct store *s = CONTAINER_OF(m, struct store, filling);
+    atomic_store(&s->is_filling, false);
+    if (!s->retry_ms)
+        timer_set(s->loop, &s->batch_timer, clock_now());
+}
+
+static void on_fill(void *owner)
+{
+    struct store *s = owner;
+    if (!atomic_exchange(&s->is_filling, true))
+        loop_post(s->loop, &s->filling);
+}
+
 static void retention_due(struct timer *timer)
 {
     struct store *s = CONTAINER_OF(timer, struct store, retention_timer);
@@ -163,6 +179,8 @@ static enum err thread_begin(struct store *s, struct error *error)
     s->loop->metrics = metrics;
     metrics_set(s);
     s->stop.on_arrival = stop_arrived;
+    s->filling.on_arrival = filling_arrived;
+    journal_set_on_fill(s->journals, on_fill, s);
     s->batch_timer.on_due = batch_due;
     s->retention_timer.on_due = retention_due;
     timer_set(s->loop, &s->batch_timer, clock_after(clock_now(), BATCH_MS));
