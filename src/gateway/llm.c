@@ -40,6 +40,7 @@ static enum err approach_read(struct llm_call *l)
 {
     struct exchange *x = l->x;
     const char *param = NULL;
+    struct approach_plan plan;
     static const struct str pool_slugs[] = {{"proxy-", 6}, {"none-", 5}};
     struct str model = l->body.model;
     bool listed = provider_pool_lists(pool_of(l), model);
@@ -50,9 +51,9 @@ static enum err approach_read(struct llm_call *l)
             model = str_from(model, pool_slugs[i].n);
     enum err err =
         approach_parse(&x->request.arena, model, l->body.approach_text, x->worker->gateway->approach,
-                       l->body.wrap_text, listed, &l->plan, &param, &x->error);
+                       l->body.wrap_text, listed, &plan, &param, &x->error);
     x->error.param = err == ERR_BAD_REQUEST ? param : NULL;
-    l->model = l->plan.model;
+    l->model = plan.model;
     return err;
 }
 

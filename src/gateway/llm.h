@@ -27,7 +27,6 @@ struct llm_failure {
 struct llm_call {
     struct exchange *x;
     struct llm_body body;
-    struct approach_plan plan;
     struct str model; /* as the pool looks it up */
     bool is_auto;     /* the strategy's virtual model was asked for */
 

@@ -121,13 +121,16 @@ static void part_add(struct llm_parts *parts, struct str part)
 enum err llm_body_splice(struct arena *arena, const struct llm_body *body, struct str model, bool add_usage,
                          struct llm_parts *parts)
 {
-    struct splice s = {.body = body};
+    struct splice s; /* not cleared, nor are the parts: most of both stays unused */
+    s.body = body;
+    s.count = 0;
     size_t done = 0;
     TRY(add_model(arena, &s, model));
     add_private(&s);
     if (add_usage)
         add_usage_option(&s);
-    *parts = (struct llm_parts){0};
+    parts->count = 0;
+    parts->total = 0;
     for (int i = 0; i < s.count; i++) {
         struct edit edit = s.edits[i];
         if (!edit.in.n)

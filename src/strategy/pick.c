@@ -245,10 +245,17 @@ static enum taken take(const struct search *s, struct provider *p, enum stage st
     return TAKEN_LOST;
 }
 
+/* Room for a choice that is made at once: too much for the stack of every task. */
+static struct candidate *candidates_room(void)
+{
+    static _Thread_local struct candidate list[PROVIDERS_MAX];
+    return list;
+}
+
 /* The next of this stage; NULL with *full when only slots are missing. */
 static struct provider *stage_pick(const struct search *s, enum stage stage, size_t *full)
 {
-    struct candidate list[PROVIDERS_MAX];
+    struct candidate *list = candidates_room();
     size_t n = candidates_find(s, stage, false, list, full);
     while (n > 0) {
         size_t at = choose(s, stage, list, n);
@@ -286,7 +293,7 @@ struct provider *provider_pick(struct provider_pool *pool, struct provider_tour 
 /* The one to wait for: the first by the strategy among those of the first stage that has any. */
 static struct provider *best_of_full(const struct search *s, enum stage *stage)
 {
-    struct candidate list[PROVIDERS_MAX];
+    struct candidate *list = candidates_room();
     enum stage end = s->tour->healthy_only ? UNHEALTHY : STAGES;
     for (*stage = PRIMARIES; *stage < end; (*stage)++) {
         size_t others;
