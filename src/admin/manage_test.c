@@ -71,7 +71,7 @@ static void check_number(const json_t *root, const char *key, long long want)
 
 static void check_decimal(int64_t value, int digits, const char *want)
 {
-    manage_write_decimal(begin(), value, digits);
+    json_decimal(begin(), value, digits);
     assert_string_equal(buf_c(&out), want);
 }
 

@@ -1,4 +1,4 @@
-/* The JSON of clients, strategies, limits, providers and models; money and dates. Pure. */
+/* The JSON of clients, strategies, limits, providers and models; dates. Pure. */
 #include "admin/manage_write.h"
 
 #include "base/clock.h"
@@ -8,34 +8,8 @@
 #include <stdio.h>
 #include <time.h>
 
-/* ---- money and dates -------------------------------------------------------------------------------------
+/* ---- dates -----------------------------------------------------------------------------------------------
  */
-
-void manage_write_decimal(struct json *j, int64_t value, int digits)
-{
-    char text[48], *p = text + sizeof text;
-    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    bool significant = false;
-    for (int i = 0; i < digits; i++, left /= 10) {
-        significant = significant || left % 10;
-        if (significant)
-            *--p = (char)('0' + left % 10);
-    }
-    if (significant)
-        *--p = '.';
-    do
-        *--p = (char)('0' + left % 10);
-    while (left /= 10);
-    if (value < 0)
-        *--p = '-';
-    json_raw(j, str_make(p, (size_t)(text + sizeof text - p)));
-}
-
-static void write_decimal_key(struct json *j, const char *key, int64_t value, int digits)
-{
-    json_key(j, key);
-    manage_write_decimal(j, value, digits);
-}
 
 void manage_write_time(struct json *j, const char *key, int64_t wall_us)
 {
@@ -175,69 +149,21 @@ void manage_write_client(struct json *j, const struct book_client *c, int64_t la
     json_key_u64(j, "revision", c->revision);
 }
 
-static void write_pairs(struct json *j, const char *key, const struct model_names *list)
-{
-    json_key_array(j, key);
-    for (size_t i = 0; i < list->count; i++) {
-        json_put_array(j);
-        json_str(j, list->items[i].provider);
-        json_str(j, list->items[i].model);
-        json_end(j);
-    }
-    json_end(j);
-}
-
-static void write_auto(struct json *j, const struct strategy_config *s)
-{
-    if (!s->has_auto) {
-        json_key_null(j, "auto_config");
-        return;
-    }
-    json_key_object(j, "auto_config");
-    json_key_bool(j, "enabled", s->auto_config.enabled);
-    json_key_str(j, "model_name", s->auto_config.model_name);
-    write_pairs(j, "prioritized_models", &s->auto_config.prioritized);
-    write_pairs(j, "available_models", &s->auto_config.available);
-    json_end(j);
-}
-
-static int amount_digits(enum limit_kind kind)
-{
-    return kind == LIMIT_COST ? DOLLAR_DIGITS : 0;
-}
-
-static void write_limit_of(struct json *j, const struct rate_limit_config *limit)
-{
-    json_key_c(j, "limit_type", limit_kind_name(limit->kind));
-    write_decimal_key(j, "value", limit->value, amount_digits(limit->kind));
-    json_key_c(j, "time_window", limit_window_name(limit->window));
-    json_key_bool(j, "enabled", limit->enabled);
-}
-
-static void write_limits(struct json *j, const struct strategy_config *s)
-{
-    json_key_array(j, "rate_limits");
-    for (size_t i = 0; i < s->limit_count; i++) {
-        json_put_object(j);
-        write_limit_of(j, &s->limits[i]);
-        json_end(j);
-    }
-    json_end(j);
-}
-
 void manage_write_strategy(struct json *j, const struct book_strategy *s)
 {
     const struct strategy_config *c = &s->config;
     json_key_str(j, "id", c->id);
     json_key_str(j, "name", c->name);
     write_text_or_null(j, "parent", c->parent);
-    json_key_object(j, "allowed_models");
-    json_key_bool(j, "selected_all", c->allowed.selected_all);
-    write_strings(j, "selected_providers", &c->allowed.providers);
-    write_pairs(j, "selected_models", &c->allowed.models);
-    json_end(j);
-    write_auto(j, c);
-    write_limits(j, c);
+    strategy_write_allowed(j, c);
+    if (c->has_auto) {
+        json_key_object(j, "auto_config");
+        strategy_write_auto(j, c);
+        json_end(j);
+    } else {
+        json_key_null(j, "auto_config");
+    }
+    strategy_write_limits(j, c);
     json_key_bool(j, "fallback_on_other", c->fallback_on_other);
     json_key_u64(j, "client_count", s->client_count);
     json_key_bool(j, "managed_by_config", s->is_managed);
@@ -302,14 +228,14 @@ void manage_write_warnings(struct json *j, const struct strategy_config *s, cons
 
 void manage_write_limit(struct json *j, const struct book_strategy *s, const struct limit_status *status)
 {
-    int digits = amount_digits(status->config.kind);
+    int digits = limit_digits(status->config.kind);
     json_put_object(j);
     json_key_str(j, "strategy_id", s->config.id);
     json_key_str(j, "strategy_name", s->config.name);
-    write_limit_of(j, &status->config);
-    write_decimal_key(j, "used", status->used, digits);
-    write_decimal_key(j, "reserved", status->reserved, digits);
-    write_decimal_key(j, "remaining", status->remaining, digits);
+    strategy_write_limit(j, &status->config);
+    json_key_decimal(j, "used", status->used, digits);
+    json_key_decimal(j, "reserved", status->reserved, digits);
+    json_key_decimal(j, "remaining", status->remaining, digits);
     json_key_u64(j, "reset_seconds", status->reset_ms / 1000 + (status->reset_ms % 1000 != 0));
     json_end(j);
 }
@@ -330,7 +256,7 @@ void manage_write_provider(struct json *j, const struct provider_config *config,
 static void write_price(struct json *j, const char *key, bool known, int64_t price)
 {
     if (known)
-        write_decimal_key(j, key, price, PER_MILLION_DIGITS);
+        json_key_decimal(j, key, price, PER_MILLION_DIGITS);
     else
         json_key_null(j, key);
 }

@@ -7,12 +7,9 @@
 #include "strategy/book.h"
 #include "strategy/provider.h"
 
-/* Digits behind the point: pico-dollars are 10^-12 dollars; a price of pico-dollars per token is 10^-6
-   dollars per million tokens. */
-enum { DOLLAR_DIGITS = 12, PER_MILLION_DIGITS = 6 };
+/* Digits behind the point: a price of pico-dollars per token is 10^-6 dollars per million tokens. */
+enum { PER_MILLION_DIGITS = 6 };
 
-/* value / 10^digits as a JSON number: exact, without an exponent, without zeros at its end. */
-void manage_write_decimal(struct json *j, int64_t value, int digits);
 /* Wall clock; 0 prints null. */
 void manage_write_time(struct json *j, const char *key, int64_t wall_us);
 void manage_write_seconds(struct json *j, const char *key, int64_t seconds);

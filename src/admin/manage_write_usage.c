@@ -10,7 +10,7 @@ const char *manage_outcome_name(enum entry_outcome outcome)
 static void write_dollars(struct json *j, const char *key, int64_t pico)
 {
     json_key(j, key);
-    manage_write_decimal(j, pico, DOLLAR_DIGITS);
+    json_decimal(j, pico, DOLLAR_DIGITS);
 }
 
 /* ---- points ----------------------------------------------------------------------------------------------

@@ -155,6 +155,26 @@ void json_double(struct json *j, double value, int decimals)
         buf_addf(j->out, "%.*f", decimals, value);
 }
 
+void json_decimal(struct json *j, int64_t value, int digits)
+{
+    char text[48], *p = text + sizeof text;
+    uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    bool significant = false;
+    for (int i = 0; i < digits; i++, left /= 10) {
+        significant = significant || left % 10;
+        if (significant)
+            *--p = (char)('0' + left % 10);
+    }
+    if (significant)
+        *--p = '.';
+    do
+        *--p = (char)('0' + left % 10);
+    while (left /= 10);
+    if (value < 0)
+        *--p = '-';
+    json_raw(j, str_make(p, (size_t)(text + sizeof text - p)));
+}
+
 void json_bool(struct json *j, bool value)
 {
     value_begin(j);
@@ -201,6 +221,12 @@ void json_key_double(struct json *j, const char *key, double value, int decimals
 {
     json_key(j, key);
     json_double(j, value, decimals);
+}
+
+void json_key_decimal(struct json *j, const char *key, int64_t value, int digits)
+{
+    json_key(j, key);
+    json_decimal(j, value, digits);
 }
 
 void json_key_bool(struct json *j, const char *key, bool value)

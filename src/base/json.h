@@ -35,6 +35,8 @@ void json_u64(struct json *j, uint64_t value);
 /* Fixed-point with `decimals` digits after the point: no locale, no exponent. NaN and infinities print null.
  */
 void json_double(struct json *j, double value, int decimals);
+/* value / 10^digits, exactly: no exponent, no zeros at its end. */
+void json_decimal(struct json *j, int64_t value, int digits);
 void json_bool(struct json *j, bool value);
 void json_put_null(struct json *j);
 /* A value that is JSON already. */
@@ -45,6 +47,7 @@ void json_key_c(struct json *j, const char *key, const char *value);
 void json_key_i64(struct json *j, const char *key, int64_t value);
 void json_key_u64(struct json *j, const char *key, uint64_t value);
 void json_key_double(struct json *j, const char *key, double value, int decimals);
+void json_key_decimal(struct json *j, const char *key, int64_t value, int digits);
 void json_key_bool(struct json *j, const char *key, bool value);
 void json_key_null(struct json *j, const char *key);
 void json_key_object(struct json *j, const char *key);

@@ -68,6 +68,15 @@ bool strategy_is_auto(const struct strategy_config *s, struct str model);
    none. */
 bool strategy_resolve(const struct strategy_config *s, struct str model, struct model_name *found);
 
+/* ---- as JSON (book_text.c; pure): the store and the API say the same -------------------------------------
+ */
+
+struct json;
+void strategy_write_allowed(struct json *j, const struct strategy_config *s); /* "allowed_models":{…} */
+void strategy_write_auto(struct json *j, const struct strategy_config *s);    /* the members of auto_config */
+void strategy_write_limits(struct json *j, const struct strategy_config *s);  /* "rate_limits":[…] */
+void strategy_write_limit(struct json *j, const struct rate_limit_config *limit); /* the members of one */
+
 /* ---- the registry (control thread but for books_change) ------------------------------------------------ */
 
 struct books;

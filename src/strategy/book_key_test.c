@@ -240,7 +240,7 @@ static void test_normal_form(void **state)
                "\"rate_limits\":[{\"limit_type\":\"cost\",\"value\":0.3,\"time_window\":\"day\","
                "\"enabled\":true},{\"limit_type\":\"requests\",\"value\":10,\"time_window\":\"minute\","
                "\"enabled\":false},{\"limit_type\":\"cost\",\"value\":0.000000000001,"
-               "\"time_window\":\"hour\",\"enabled\":true},{\"limit_type\":\"cost\",\"value\":5.0,"
+               "\"time_window\":\"hour\",\"enabled\":true},{\"limit_type\":\"cost\",\"value\":5,"
                "\"time_window\":\"minute\",\"enabled\":true}],\"fallback_on_other\":true,"
                "\"description\":\"for \xe2\x80\x9ctests\xe2\x80\x9d\"}");
     char *text = strndup(r->text.p, r->text.n);

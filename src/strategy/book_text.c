@@ -56,13 +56,21 @@ static void models_print(struct json *j, const char *key, const struct model_nam
     json_end(j);
 }
 
-static void allowed_print(struct json *j, const struct strategy_config *s)
+void strategy_write_allowed(struct json *j, const struct strategy_config *s)
 {
     json_key_object(j, "allowed_models");
     json_key_bool(j, "selected_all", s->allowed.selected_all);
     texts_print(j, "selected_providers", &s->allowed.providers);
     models_print(j, "selected_models", &s->allowed.models);
     json_end(j);
+}
+
+void strategy_write_auto(struct json *j, const struct strategy_config *s)
+{
+    json_key_bool(j, "enabled", s->auto_config.enabled);
+    json_key_str(j, "model_name", s->auto_config.model_name);
+    models_print(j, "prioritized_models", &s->auto_config.prioritized);
+    models_print(j, "available_models", &s->auto_config.available);
 }
 
 static void auto_print(struct json *j, const struct strategy_config *s, const json_t *doc)
@@ -72,42 +80,25 @@ static void auto_print(struct json *j, const struct strategy_config *s, const js
     if (!s->has_auto)
         return;
     json_key_object(j, "auto_config");
-    json_key_bool(j, "enabled", s->auto_config.enabled);
-    json_key_str(j, "model_name", s->auto_config.model_name);
-    models_print(j, "prioritized_models", &s->auto_config.prioritized);
-    models_print(j, "available_models", &s->auto_config.available);
+    strategy_write_auto(j, s);
     others_print(j, json_object_get(doc, "auto_config"), known);
     json_end(j);
 }
 
-/* Pico-dollars as dollars, exactly: a double could not hold every amount. */
-static void dollars_print(struct json *j, int64_t pico)
+void strategy_write_limit(struct json *j, const struct rate_limit_config *limit)
 {
-    struct buf text = BUF(64);
-    const int64_t one = 1000000000000;
-    buf_addf(&text, "%lld.%012lld", (long long)(pico / one), (long long)(pico % one));
-    while (text.n > 2 && text.p[text.n - 1] == '0' && text.p[text.n - 2] != '.')
-        buf_truncate(&text, text.n - 1);
-    if (buf_err(&text) != OK)
-        j->out->err = ERR_NOMEM;
-    json_raw(j, buf_str(&text));
-    buf_free(&text);
+    json_key_c(j, "limit_type", limit_kind_name(limit->kind));
+    json_key_decimal(j, "value", limit->value, limit_digits(limit->kind));
+    json_key_c(j, "time_window", limit_window_name(limit->window));
+    json_key_bool(j, "enabled", limit->enabled);
 }
 
-static void limits_print(struct json *j, const struct strategy_config *s)
+void strategy_write_limits(struct json *j, const struct strategy_config *s)
 {
     json_key_array(j, "rate_limits");
     for (size_t i = 0; i < s->limit_count; i++) {
-        const struct rate_limit_config *limit = &s->limits[i];
         json_put_object(j);
-        json_key_c(j, "limit_type", limit_kind_name(limit->kind));
-        json_key(j, "value");
-        if (limit->kind == LIMIT_COST)
-            dollars_print(j, limit->value);
-        else
-            json_i64(j, limit->value);
-        json_key_c(j, "time_window", limit_window_name(limit->window));
-        json_key_bool(j, "enabled", limit->enabled);
+        strategy_write_limit(j, &s->limits[i]);
         json_end(j);
     }
     json_end(j);
@@ -123,9 +114,9 @@ void strategy_print(struct buf *out, const struct strategy_config *s, const json
     json_key_str(&j, "name", s->name);
     if (s->parent.n)
         json_key_str(&j, "parent", s->parent);
-    allowed_print(&j, s);
+    strategy_write_allowed(&j, s);
     auto_print(&j, s, doc);
-    limits_print(&j, s);
+    strategy_write_limits(&j, s);
     json_key_bool(&j, "fallback_on_other", s->fallback_on_other);
     others_print(&j, doc, known);
     json_end(&j);

@@ -67,6 +67,13 @@ size_t limiter_count(const struct limiter *l);
 bool limiter_limits(const struct limiter *l, enum limit_kind kind); /* some enabled limit is of that kind */
 void limiter_status(struct limiter *l, size_t i, uint64_t now_ns, struct limit_status *out);
 
+/* Amounts of cost are pico-dollars. */
+enum { DOLLAR_DIGITS = 12 };
+/* Digits behind the point of an amount of that kind, as people see it. */
+static inline int limit_digits(enum limit_kind kind)
+{
+    return kind == LIMIT_COST ? DOLLAR_DIGITS : 0;
+}
 const char *limit_kind_name(enum limit_kind kind);       /* "input_tokens" */
 const char *limit_window_name(enum limit_window window); /* "minute" */
 
