@@ -94,8 +94,10 @@ enum err manage_page_send(struct manage_page *page, struct json *j, struct api_c
     struct held_snapshot *variable CLEANUP(manage_let_go) = worker_hold(call->worker)
 void manage_let_go(struct held_snapshot **held);
 
-/* One client or strategy into a list (manage_clients.c, manage_strategies.c). */
-void manage_put_client(struct task *t, struct api_call *call, struct json *j, const struct book_client *c);
+/* A page of the clients of a strategy (NULL: of all) that have a name (empty: any). manage_clients.c */
+enum err manage_send_clients(struct task *t, struct api_call *call, struct response *response,
+                             const struct book_strategy *of, struct str name);
+/* One strategy into a list (manage_strategies.c). */
 void manage_put_strategy(struct api_call *call, struct json *j, const struct book_strategy *s);
 /* A filter of the pool: only the provider whose name `owner` (a struct str *) is. */
 bool manage_is_provider(const void *owner, const struct provider_config *provider, struct str model);

@@ -18,37 +18,61 @@ static enum err client_unknown(struct api_call *call, struct str id)
 /* ---- looking ---------------------------------------------------------------------------------------------
  */
 
-/* 0 when it was never used, and when there is no store that could tell. */
-static int64_t last_used(struct task *t, struct api_call *call, const struct book_client *c)
+/* 0 where it was never used, and where there is no store that could tell. */
+static void last_used(struct task *t, struct api_call *call, const struct str *ids, size_t count,
+                      int64_t *at_us)
 {
     struct store *store = call->worker->gateway->store;
-    int64_t at_us = 0;
-    return store && store_last_used(t, store, c->config.id, &at_us) == OK ? at_us : 0;
+    if (!store || store_last_used(t, store, ids, count, at_us) != OK)
+        memset(at_us, 0, count * sizeof *at_us);
 }
 
-void manage_put_client(struct task *t, struct api_call *call, struct json *j, const struct book_client *c)
+/* What stands on a page, collected before the store is asked: once for all of them. */
+struct client_page {
+    struct manage_page page;
+    const struct book_client *clients[MANAGE_PAGE_MAX];
+    struct str ids[MANAGE_PAGE_MAX];
+    int64_t used[MANAGE_PAGE_MAX];
+    size_t count;
+};
+
+static void page_collect(struct client_page *p, const struct book *book, const struct book_strategy *of,
+                         struct str name)
 {
-    int64_t used = last_used(t, call, c);
-    json_put_object(j);
-    manage_write_client(j, c, used);
-    json_end(j);
+    for (size_t i = 0; i < book_client_count(book) && !p->page.more; i++) {
+        const struct book_client *c = book_client_at(book, i);
+        if ((of && c->strategy != of) || (name.n && !str_eq(name, c->config.name)) ||
+            !manage_page_takes(&p->page, c->config.id))
+            continue;
+        p->clients[p->count] = c;
+        p->ids[p->count++] = c->config.id;
+    }
+}
+
+enum err manage_send_clients(struct task *t, struct api_call *call, struct response *response,
+                             const struct book_strategy *of, struct str name)
+{
+    struct buf body = BUF(ANSWER_MAX);
+    struct json j;
+    struct client_page *p = arena_alloc(&call->request->arena, sizeof *p);
+    if (!p)
+        return ERR_NOMEM;
+    p->count = 0;
+    TRY(manage_page_begin(call, &p->page));
+    page_collect(p, call->snapshot->book, of, name);
+    last_used(t, call, p->ids, p->count, p->used);
+    manage_list_begin(&j, &body);
+    for (size_t i = 0; i < p->count; i++) {
+        json_put_object(&j);
+        manage_write_client(&j, p->clients[i], p->used[i]);
+        json_end(&j);
+    }
+    return manage_page_send(&p->page, &j, call, response);
 }
 
 enum err clients_list(struct task *t, struct api_call *call, struct response *response)
 {
-    const struct book *book = call->snapshot->book;
-    struct str name = manage_query(call, "name");
-    struct manage_page page;
-    struct buf body = BUF(ANSWER_MAX);
-    struct json j;
-    TRY(manage_page_begin(call, &page));
-    manage_list_begin(&j, &body);
-    for (size_t i = 0; i < book_client_count(book) && !page.more; i++) {
-        const struct book_client *c = book_client_at(book, i);
-        if ((!name.n || str_eq(name, c->config.name)) && manage_page_takes(&page, c->config.id))
-            manage_put_client(t, call, &j, c);
-    }
-    return manage_page_send(&page, &j, call, response);
+    return manage_send_clients(t, call, response, NULL, manage_query(call, "name"));
 }
 
 enum err client_show(struct task *t, struct api_call *call, struct response *response)
@@ -58,7 +82,8 @@ enum err client_show(struct task *t, struct api_call *call, struct response *res
         return client_unknown(call, manage_id(call));
     if (manage_tag(call, response, c->revision))
         return OK;
-    int64_t used = last_used(t, call, c);
+    int64_t used;
+    last_used(t, call, &c->config.id, 1, &used);
     struct buf body = BUF(ANSWER_MAX);
     struct json j = json_to(&body);
     json_put_object(&j);
@@ -77,7 +102,8 @@ static enum err answer_changed(struct task *t, struct api_call *call, struct res
     const struct book_client *c = book_client(fresh->shared->book, result->id);
     if (!c)
         return client_unknown(call, result->id); /* somebody was faster */
-    int64_t used = last_used(t, call, c);
+    int64_t used;
+    last_used(t, call, &c->config.id, 1, &used);
     struct buf body = BUF(ANSWER_MAX);
     struct json j = json_to(&body);
     json_put_object(&j);

@@ -82,21 +82,8 @@ enum err strategy_show(struct task *t, struct api_call *call, struct response *r
 
 enum err strategy_clients(struct task *t, struct api_call *call, struct response *response)
 {
-    const struct book *book = call->snapshot->book;
-    const struct book_strategy *s = book_strategy(book, manage_id(call));
-    struct manage_page page;
-    struct buf body = BUF(ANSWER_MAX);
-    struct json j;
-    if (!s)
-        return strategy_unknown(call, manage_id(call));
-    TRY(manage_page_begin(call, &page));
-    manage_list_begin(&j, &body);
-    for (size_t i = 0; i < book_client_count(book) && !page.more; i++) {
-        const struct book_client *c = book_client_at(book, i);
-        if (c->strategy == s && manage_page_takes(&page, c->config.id))
-            manage_put_client(t, call, &j, c);
-    }
-    return manage_page_send(&page, &j, call, response);
+    const struct book_strategy *s = book_strategy(call->snapshot->book, manage_id(call));
+    return s ? manage_send_clients(t, call, response, s, STR_NONE) : strategy_unknown(call, manage_id(call));
 }
 
 /* ---- changing --------------------------------------------------------------------------------------------

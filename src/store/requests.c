@@ -251,18 +251,19 @@ enum err store_requests(struct task *t, struct store *s, const struct request_qu
 
 struct last_used_call {
     struct store *store;
-    struct str client;
-    int64_t at_us;
+    const struct str *clients;
+    size_t count;
+    int64_t *at_us;
     enum err err;
 };
 
-static enum err last_used_read(struct last_used_call *c)
+static enum err last_used_read(struct store *s, struct str client, int64_t *at_us)
 {
     CLEANUP(query_end)
-    struct query q = query_make(c->store->db, "SELECT at_us FROM last_used WHERE client = "
-                                              "(SELECT id FROM names WHERE name = ?)");
-    query_str(&q, c->client);
-    c->at_us = query_step(&q) ? query_get_i64(&q) : 0;
+    struct query q = query_make(s->db, "SELECT at_us FROM last_used WHERE client = "
+                                       "(SELECT id FROM names WHERE name = ?)");
+    query_str(&q, client);
+    *at_us = query_step(&q) ? query_get_i64(&q) : 0;
     return query_err(&q);
 }
 
@@ -271,13 +272,14 @@ static void last_used_ask(void *argument)
     struct last_used_call *c = argument;
     if (store_is_well(c->store))
         store_note(c->store, batch_write_all(c->store));
-    c->err = last_used_read(c);
+    for (size_t i = 0; i < c->count && c->err == OK; i++)
+        c->err = last_used_read(c->store, c->clients[i], &c->at_us[i]);
 }
 
-enum err store_last_used(struct task *t, struct store *s, struct str client, int64_t *at_us)
+enum err store_last_used(struct task *t, struct store *s, const struct str *clients, size_t count,
+                         int64_t *at_us)
 {
-    struct last_used_call c = {.store = s, .client = client};
+    struct last_used_call c = {.store = s, .clients = clients, .count = count, .at_us = at_us};
     loop_call(t, s->loop, last_used_ask, &c);
-    *at_us = c.at_us;
     return c.err;
 }

@@ -305,7 +305,12 @@ struct last {
 static void last_main(struct task *t, void *argument)
 {
     struct last *l = argument;
-    assert_int_equal(store_last_used(t, l->store, l->client, &l->at_us), OK);
+    struct str clients[] = {STR("nobody"), l->client, STR("")};
+    int64_t at_us[] = {-1, -1, -1};
+    assert_int_equal(store_last_used(t, l->store, clients, COUNT_OF(clients), at_us), OK);
+    assert_int_equal(at_us[0], 0);
+    assert_int_equal(at_us[2], 0);
+    l->at_us = at_us[1];
 }
 
 static int64_t last_used(struct store *s, struct str client)

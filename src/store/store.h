@@ -132,7 +132,8 @@ struct usage_recent {
 enum err store_recent(struct store *s, int64_t since_us,
                       void (*each)(void *argument, const struct usage_recent *u), void *argument,
                       struct error *error) MUST_CHECK;
-/* When each client was last served (settled), microseconds; 0 = never. */
-enum err store_last_used(struct task *t, struct store *s, struct str client, int64_t *at_us) MUST_CHECK;
+/* When each of these clients was last served (settled), microseconds; 0 = never. */
+enum err store_last_used(struct task *t, struct store *s, const struct str *clients, size_t count,
+                         int64_t *at_us) MUST_CHECK;
 
 #endif

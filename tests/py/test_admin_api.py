@@ -241,7 +241,12 @@ def test_a_client_from_its_beginning_to_its_end(api, upstream):
     assert shown.json == {name: value for name, value in client.items() if name != "key"}
     assert shown.value("ETag") == response.value("ETag")
     assert complete(api, client["key"]).status == 200
-    assert eventually(lambda: api.get(path)["last_used"], "it was used")
+    used = eventually(lambda: api.get(path)["last_used"], "it was used")
+    other = api.call("POST", "/clients", {"name": "bob", "strategy_id": client["strategy_id"]}).json
+    for clients in "/clients", f"/strategies/{client['strategy_id']}/clients":
+        assert {each["id"]: each["last_used"] for each in api.get(clients)["data"]
+                if each["id"] in (client["id"], other["id"])} == {client["id"]: used, other["id"]: None}
+    assert api.call("DELETE", f"/clients/{other['id']}").status == 200
 
     assert api.patch(path, {"name": "Ann"})["name"] == "Ann"
     assert api.get(path)["revision"] > client["revision"]
