@@ -124,7 +124,7 @@ enum err journal_open(struct journal *j, const struct entry_open *open, struct j
     uint32_t slot = s->used++;
     open_write(s, segment_slot(s, slot), ++j->sequence, open);
     atomic_store_explicit(&s->opened, s->used, memory_order_relaxed);
-    if (UNLIKELY(s->used == SLOT_COUNT / 2 && j->set->on_fill))
+    if (UNLIKELY(s->used % SEGMENT_QUARTER == 0 && j->set->on_fill))
         j->set->on_fill(j->set->owner);
     *entry = (struct journal_entry){.journal = j, .segment = s, .slot = slot};
     slot_fetch(segment_slot(s, MIN(slot + 1, (uint32_t)SLOT_COUNT - 1)));

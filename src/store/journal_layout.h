@@ -89,7 +89,7 @@ struct slot {
     struct slot_state states[2];
 };
 
-enum { SLOT_COUNT = (NAMES_AT - HEADER_BYTES) / sizeof(struct slot) };
+enum { SLOT_COUNT = (NAMES_AT - HEADER_BYTES) / sizeof(struct slot), SEGMENT_QUARTER = SLOT_COUNT / 4 };
 _Static_assert(sizeof(struct segment_header) <= HEADER_BYTES, "the header has its page");
 _Static_assert(sizeof(struct slot) == 664, "the layout is part of SEGMENT_VERSION");
 _Static_assert((int)SLOT_COUNT <= UINT16_MAX, "the queue of settled slots holds 16 bits each");

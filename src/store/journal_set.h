@@ -14,9 +14,9 @@ struct journal_set;
 
 /* Makes the folder (0700) if need be; `boot` is a random number that names this run. NULL with the reason. */
 struct journal_set *journal_set_open(const char *folder, uint64_t boot, struct error *error);
-/* Before the first writer. A worker calls on_fill(owner) when its present segment is half full: who stores
-   now what is in the one before gets that back to the worker in time, and keeps what both threads touch
-   small. It must not block. */
+/* Before the first writer. A worker calls on_fill(owner) whenever it has begun another quarter of a segment's
+   records: who stores now what is settled gets the segment before back to the worker in time, and is soon
+   done where both share a core. It must not block. */
 void journal_set_on_fill(struct journal_set *set, void (*on_fill)(void *owner), void *owner);
 /* Unmaps; files whose records are all stored are removed, others stay for the next start. */
 void journal_set_close(struct journal_set *set);

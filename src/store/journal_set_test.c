@@ -171,18 +171,20 @@ static void count_fill(void *owner)
     ++*(int *)owner;
 }
 
-static void half_a_segment_is_told_once(void **state)
+static void each_quarter_of_a_segment_is_told(void **state)
 {
     struct journal_set *set = set_open(1);
     int told = 0;
     journal_set_on_fill(set, count_fill, &told);
     struct journal *j = writer_of(set, 0);
-    entries_write(j, 0, SLOT_COUNT / 2 - 1);
+    entries_write(j, 0, SEGMENT_QUARTER - 1);
     assert_int_equal(told, 0);
-    entries_write(j, 0, SLOT_COUNT);
-    assert_int_equal(told, 1);
     entries_write(j, 0, 1);
-    assert_int_equal(told, 2);
+    assert_int_equal(told, 1);
+    entries_write(j, 0, SLOT_COUNT - SEGMENT_QUARTER);
+    assert_int_equal(told, 4);
+    entries_write(j, 0, SEGMENT_QUARTER);
+    assert_int_equal(told, 5);
     journal_set_close(set);
 }
 
@@ -567,7 +569,7 @@ int main(void)
         TEST(segments_beyond_the_spare_ones_are_removed),
         TEST(the_next_segment_is_made_in_advance),
         TEST(what_an_earlier_turn_left_is_not_replayed),
-        TEST(half_a_segment_is_told_once),
+        TEST(each_quarter_of_a_segment_is_told),
         TEST(a_full_disk_is_noticed_and_its_end_too),
         TEST(a_full_disk_leaves_the_segments_there_are),
         TEST(a_stored_segment_comes_back_without_news),

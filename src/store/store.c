@@ -134,7 +134,7 @@ static void batch_due(struct timer *timer)
     timer_set(s->loop, timer, clock_after(clock_now(), err != OK ? s->retry_ms : more ? 0 : BATCH_MS));
 }
 
-/* A worker's segment is half full: a batch before its time. After a failure the time is not moved. */
+/* A worker has filled a quarter of a segment: a batch before its time, unless it waits after a failure. */
 static void filling_arrived(struct message *m)
 {
     struct store *s = CONTAINER_OF(m, struct store, filling);
