@@ -7,6 +7,7 @@
 #include "loop/task_private.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -158,8 +159,10 @@ static void timers_run(struct loop *l)
 /* ---- mailbox --------------------------------------------------------------------------------------------
  */
 
+/* Once the message is in, the loop may act on it, end and be freed, while we are still about to wake it. */
 void loop_post(struct loop *l, struct message *m)
 {
+    atomic_fetch_add_explicit(&l->posting, 1, memory_order_relaxed);
     struct message *head = atomic_load_explicit(&l->inbox, memory_order_relaxed);
     do
         m->next = head;
@@ -171,6 +174,7 @@ void loop_post(struct loop *l, struct message *m)
         ssize_t n = write(l->wake_fd, &one, sizeof one);
         (void)n; /* EAGAIN: the counter is full, the loop is awake anyway */
     }
+    atomic_fetch_sub_explicit(&l->posting, 1, memory_order_release);
 }
 
 static void inbox_run(struct loop *l)
@@ -225,6 +229,8 @@ struct loop *loop_new(void)
 
 void loop_free(struct loop *l)
 {
+    while (atomic_load_explicit(&l->posting, memory_order_acquire))
+        sched_yield();
     dns_free(l->dns);
     tasks_free(l);
     if (l->epoll_fd >= 0)

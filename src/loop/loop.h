@@ -73,6 +73,7 @@ struct loop {
     struct timer **timers; /* binary heap */
     uint32_t timer_count, timer_capacity;
     _Atomic(struct message *) inbox; /* newest first */
+    _Atomic uint32_t posting;        /* threads that are in loop_post: loop_free waits for them */
     struct watch wake_watch;
     char *scratch; /* SCRATCH_SIZE bytes, borrowed between two suspensions only */
     char *gather;  /* GATHER_SIZE bytes for joining the parts of one send */

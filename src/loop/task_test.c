@@ -165,6 +165,48 @@ static void test_call_to_another_thread(void **state)
     loop_free(there);
 }
 
+static void nothing(void *argument) {}
+
+static bool is_asking;
+
+/* Keeps its loop awake: that finds an answer without being woken. */
+static void stay_awake(struct task *t, void *argument)
+{
+    while (is_asking)
+        assert_int_equal(task_yield(t), OK);
+    loop_stop(t->loop);
+}
+
+static void ask_once(struct task *t, void *argument)
+{
+    loop_call(t, argument, nothing, NULL);
+    is_asking = false;
+}
+
+static void ask_to_stop(struct task *t, void *argument)
+{
+    loop_call(t, argument, stop_there, argument);
+    is_asking = false;
+}
+
+/* Who answers may still be in loop_post when the loop that got the answer has ended. */
+static void test_a_loop_may_end_with_an_answer(void **state)
+{
+    struct loop *there = loop_new();
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, loop_thread, there), 0);
+    for (int left = 4000; left > 0; left--) {
+        struct loop *once = loop_new();
+        is_asking = true;
+        assert_non_null(task_spawn(once, stay_awake, NULL));
+        assert_non_null(task_spawn(once, left > 1 ? ask_once : ask_to_stop, there));
+        loop_run(once);
+        loop_free(once);
+    }
+    pthread_join(thread, NULL);
+    loop_free(there);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +214,7 @@ int main(void)
         cmocka_unit_test(test_many_tasks_and_stack_reuse),
         cmocka_unit_test(test_timers_move_lazily_and_fire_in_order),
         cmocka_unit_test(test_call_to_another_thread),
+        cmocka_unit_test(test_a_loop_may_end_with_an_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
