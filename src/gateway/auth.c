@@ -159,13 +159,6 @@ static enum err refuse(struct exchange *x, bool presented)
                      presented ? "this API key is not known" : "an API key is required");
 }
 
-/* Our credential is ours: the upstream never sees it, nor what else stands in a field of that name. */
-static void drop_all(struct head *h, enum field_id id)
-{
-    for (int i = h->first[id] - 1; i >= 0; i = head_next(h, id, i))
-        h->fields[i].hop = true;
-}
-
 static enum err holder_admit(struct exchange *x, enum api_access access, const struct holder *holder,
                              const struct field *carrier)
 {
@@ -183,7 +176,8 @@ static enum err holder_admit(struct exchange *x, enum api_access access, const s
         x->actor = ((const struct api_key *)holder->of)->name;
     }
     log_outcome(x, true, true);
-    drop_all(&x->request.head, (enum field_id)carrier->id);
+    /* Our credential is ours: the upstream never sees it, nor what else stands in a field of that name. */
+    head_drop(&x->request.head, (enum field_id)carrier->id);
     return OK;
 }
 

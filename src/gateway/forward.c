@@ -40,12 +40,6 @@ static void add_line(struct buf *out, struct str name, struct str value)
     buf_add(out, "\r\n", 2);
 }
 
-static void drop(struct head *h, enum field_id id)
-{
-    for (int i = h->first[id] - 1; i >= 0; i = head_next(h, id, i))
-        h->fields[i].hop = true;
-}
-
 static bool is_dropped(struct head *h, enum field_id id)
 {
     const struct field *field = head_field(h, id);
@@ -59,7 +53,7 @@ static void count_hop(struct exchange *x)
     struct head *h = &x->request.head;
     if (!num_parse_u64(head_value(h, FIELD_MAX_FORWARDS), &hops) || !hops)
         return;
-    drop(h, FIELD_MAX_FORWARDS);
+    head_drop(h, FIELD_MAX_FORWARDS);
     x->hops_left = (int64_t)MIN(hops - 1, (uint64_t)INT64_MAX);
 }
 
@@ -92,7 +86,7 @@ static void drop_what_we_write(struct head *h)
         FIELD_EXPECT, FIELD_X_REQUEST_ID, FIELD_X_FORWARDED_HOST, FIELD_X_FORWARDED_PREFIX};
     for (size_t i = 0; i < COUNT_OF(ids); i++)
         if (h->first[ids[i]])
-            drop(h, ids[i]);
+            head_drop(h, ids[i]);
 }
 
 /* "earlier, peer" from a trusted proxy, else the peer alone. */
@@ -205,7 +199,7 @@ static enum err choose_framing(struct exchange *x, struct head *response, struct
     if (framing->kind == BODY_NONE) {
         r->emit = EMIT_NOTHING;
     } else if (rewritten) {
-        drop(response, FIELD_CONTENT_LENGTH);
+        head_drop(response, FIELD_CONTENT_LENGTH);
         r->emit = old_client ? EMIT_AS_IS : EMIT_CHUNKED;
         x->conn->keep = x->conn->keep && !old_client;
     } else if (framing->kind != BODY_LENGTH && old_client) {
@@ -274,11 +268,11 @@ enum err forward_response_head(struct exchange *x, struct head *response)
     if (!switched)
         TRY(choose_framing(x, response, &framing));
     if (response->status == 204 || switched)
-        drop(response, FIELD_CONTENT_LENGTH);
+        head_drop(response, FIELD_CONTENT_LENGTH);
     drop_ours(response);
     bool via_named = is_dropped(response, FIELD_VIA);
-    drop(response, FIELD_VIA);
-    drop(response, FIELD_X_REQUEST_ID);
+    head_drop(response, FIELD_VIA);
+    head_drop(response, FIELD_X_REQUEST_ID);
     x->relay.is_event_stream =
         str_starts_nocase(head_value(response, FIELD_CONTENT_TYPE), STR("text/event-stream"));
     buf_clear(out);

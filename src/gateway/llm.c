@@ -152,8 +152,7 @@ enum err llm_tour(struct task *t, struct llm_call *l)
             continue;
         TRY(err);
         err = llm_attempt(t, l);
-        if (err == OK || err == ERR_CANCELLED || err == ERR_BAD_REQUEST || err == ERR_NOMEM ||
-            l->answer_is_final)
+        if (llm_is_over(err) || l->answer_is_final)
             return err;
         attempt_drop(l->x);
         lease_release(&l->x->lease, l->x->worker->loop);

@@ -106,6 +106,11 @@ enum err llm_auto_tour(struct task *t, struct llm_call *l) MUST_CHECK;
 /* The answer when none of them served: the last one's status, every attempt by name. */
 enum err llm_auto_answer(struct task *t, struct llm_call *l) MUST_CHECK;
 
+/* Served, or failed in a way that no other provider or model could mend: nobody else is asked. */
+static inline bool llm_is_over(enum err err)
+{
+    return err == OK || err == ERR_CANCELLED || err == ERR_BAD_REQUEST || err == ERR_NOMEM;
+}
 /* llm.c: one provider after the other for l->model until one answers. */
 enum err llm_tour(struct task *t, struct llm_call *l) MUST_CHECK;
 /* llm.c: keep-alive comments while a stream's client waits (gate, cold service). */

@@ -65,7 +65,7 @@ static enum step candidate_try(struct task *t, struct llm_call *l, const struct 
     *err = llm_tour(t, l);
     if (*err == OK)
         rest_end(rests_of(l), m->provider, m->model);
-    if (*err == OK || *err == ERR_CANCELLED || *err == ERR_BAD_REQUEST || *err == ERR_NOMEM)
+    if (llm_is_over(*err))
         return STEP_END;
     if (x->attempts == before) {
         skip(l, m, "skipped_unhealthy", STR_NONE);

@@ -167,9 +167,7 @@ struct str llm_error_fields(struct llm_call *l, struct head *response)
                                    FIELD_LOCATION};
     struct buf lines = BUF(64 << 10);
     for (size_t i = 0; i < COUNT_OF(ids); i++)
-        for (int at = response->first[ids[i]] - 1; at >= 0;
-             at = head_next(response, (enum field_id)ids[i], at))
-            response->fields[at].hop = true;
+        head_drop(response, ids[i]);
     head_copy_fields(&lines, response);
     struct str masked = buf_err(&lines) == OK ? llm_mask(l, buf_str(&lines)) : STR_NONE;
     buf_free(&lines);

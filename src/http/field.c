@@ -239,6 +239,12 @@ enum err head_mark_hops(struct head *h, bool is_request, struct error *error)
     return mark_connection(h, is_request, error);
 }
 
+void head_drop(struct head *h, enum field_id id)
+{
+    for (int i = head_next(h, id, -1); i >= 0; i = head_next(h, id, i))
+        h->fields[i].hop = true;
+}
+
 /* --- writing --- */
 
 void head_add(struct buf *out, struct str name, struct str value)

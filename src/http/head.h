@@ -106,6 +106,9 @@ bool head_has_element(const struct head *h, enum field_id id, struct str element
    X-Request-ID, Via, X-Hestia-*). */
 enum err head_mark_hops(struct head *h, bool is_request, struct error *error) MUST_CHECK;
 
+/* Marks every line of a field as not to be forwarded. */
+void head_drop(struct head *h, enum field_id id);
+
 /* Whether the peer of this message wants the connection kept (version, Connection: close / keep-alive). */
 bool head_keeps_alive(const struct head *h);
 struct str method_name(enum method method);

@@ -238,9 +238,7 @@ static enum err hints_send(struct relay *r, struct head *response, struct error 
 {
     struct buf out CLEANUP(buf_free) = BUF(UPSTREAM_HEAD_MAX * 2);
     TRY(head_mark_hops(response, false, error));
-    for (int i = head_next(response, FIELD_CONTENT_LENGTH, -1); i >= 0;
-         i = head_next(response, FIELD_CONTENT_LENGTH, i))
-        response->fields[i].hop = true;
+    head_drop(response, FIELD_CONTENT_LENGTH);
     buf_add_c(&out, "HTTP/1.1 103 Early Hints\r\n");
     head_copy_fields(&out, response);
     buf_add_c(&out, "\r\n");

@@ -79,15 +79,6 @@ static enum err number_read(struct store *s, int64_t *number)
     return query_err(&q);
 }
 
-static enum err number_write(struct store *s, int64_t number)
-{
-    CLEANUP(query_end)
-    struct query q = query_make(s->db, "INSERT INTO meta (key, value) VALUES ('batch', ?1) ON CONFLICT (key) "
-                                       "DO UPDATE SET value = excluded.value");
-    query_i64(&q, number);
-    return query_run(&q);
-}
-
 /* The last batch failed. If it is in all the same, its records will come again. */
 static enum err doubt_settle(struct store *s)
 {
@@ -118,7 +109,7 @@ static enum err batch_commit(struct store *s)
 {
     TRY(pages_write(s));
     TRY(usage_write(s));
-    TRY(number_write(s, s->batch_number + 1));
+    TRY(meta_set(s, "batch", s->batch_number + 1));
     TRY(db_commit(s->db));
     s->batch_number++;
     return OK;

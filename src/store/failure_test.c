@@ -8,9 +8,6 @@
 
 #include <sqlite3.h>
 
-#define US INT64_C(1000000)
-#define NOON INT64_C(1704164640)
-
 /* ---- the layer ----------------------------------------------------------------------------------------- */
 
 static atomic_int fails_with;  /* what writes answer; 0 = they go through */
@@ -123,9 +120,7 @@ static void disk_fails(int code, int after)
 static int setup(void **state)
 {
     disk_fails(0, 0);
-    fake_reset();
-    log_watch();
-    return folder_new(state);
+    return fake_setup(state);
 }
 
 struct asked {

@@ -99,6 +99,8 @@ void store_ask(struct store *s, void (*fn)(void *argument), void *argument);
 void store_note(struct store *s, enum err err);
 /* ERR_STORE or ERR_NOMEM with the database's reason. */
 enum err store_fail(struct store *s, enum err err, struct error *error);
+/* A number of the table `meta`, put in or replaced. */
+enum err meta_set(struct store *s, const char *key, int64_t value) MUST_CHECK;
 
 /* ---- database.c ---- */
 

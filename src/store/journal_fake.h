@@ -6,10 +6,13 @@
 #define HESTIA_STORE_JOURNAL_FAKE_H
 
 #include "store/journal_set.h"
+#include "store/test.h"
 
 #include <pthread.h>
 
 enum { FAKE_ROWS_MAX = 5000 };
+#define US INT64_C(1000000)      /* in a second */
+#define NOON INT64_C(1704164640) /* 2024-01-02 03:04:00 UTC */
 
 static struct {
     pthread_mutex_t lock;
@@ -36,6 +39,14 @@ static inline void fake_settle(const struct request_row *row)
     REQUIRE(fake.settled < FAKE_ROWS_MAX);
     fake.rows[fake.settled++] = *row;
     pthread_mutex_unlock(&fake.lock);
+}
+
+/* cmocka's setup of each test; folder_gone is its teardown. */
+static inline int fake_setup(void **state)
+{
+    fake_reset();
+    log_watch();
+    return folder_new(state);
 }
 
 /* All that was given before is given again. */

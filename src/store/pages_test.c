@@ -2,17 +2,9 @@
 #include "store/test.h"
 
 #include "store/journal_fake.h"
+#include "store/requests_test.h"
 
-#define US INT64_C(1000000)
-#define NOON INT64_C(1704164640)
 #define DAY INT64_C(86400)
-
-static int setup(void **state)
-{
-    fake_reset();
-    log_watch();
-    return folder_new(state);
-}
 
 /* ---- bytes --------------------------------------------------------------------------------------------- */
 
@@ -173,39 +165,17 @@ static void hostile_bytes_are_read_within_bounds(void **state)
 
 /* ---- how they grow ------------------------------------------------------------------------------------- */
 
-struct asked {
-    struct store *store;
-    struct request_query query;
-    struct arena arena;
-    struct request_row *rows;
-    size_t count;
-    enum err err;
-    struct error error;
-};
-
-static void asked_main(struct task *t, void *argument)
+static struct asked ask_before(struct store *s, int64_t before_us, size_t limit)
 {
-    struct asked *a = argument;
-    a->err = store_requests(t, a->store, &a->query, &a->arena, &a->rows, &a->count, &a->error);
-}
-
-static struct asked ask(struct store *s, int64_t before_us, size_t limit)
-{
-    struct asked a = {.store = s, .query = {.outcome = -1, .before_us = before_us, .limit = limit}};
-    run_task(asked_main, &a);
+    struct asked a = ask(s, (struct request_query){.outcome = -1, .before_us = before_us, .limit = limit});
     assert_int_equal(a.err, OK);
     return a;
-}
-
-static void asked_free(struct asked *a)
-{
-    arena_free(&a->arena);
 }
 
 /* How many rows a list of at most 1000 has; all is written then. */
 static size_t count(struct store *s)
 {
-    CLEANUP(asked_free) struct asked a = ask(s, 0, 1000);
+    CLEANUP(asked_free) struct asked a = ask_before(s, 0, 1000);
     return a.count;
 }
 
@@ -362,7 +332,7 @@ static void lists_go_over_pages(void **state)
     int64_t before = 0, last = INT64_MAX;
     size_t total = 0;
     while (total < N) {
-        CLEANUP(asked_free) struct asked a = ask(s, before, 97);
+        CLEANUP(asked_free) struct asked a = ask_before(s, before, 97);
         assert_true(a.count >= MIN(N - total, (size_t)97) && a.count <= 101);
         for (size_t i = 0; i < a.count; i++) {
             assert_true(a.rows[i].ended_us <= last && (i || a.rows[i].ended_us < last));
@@ -375,7 +345,7 @@ static void lists_go_over_pages(void **state)
         before = last;
     }
     assert_int_equal(total, N);
-    CLEANUP(asked_free) struct asked rest = ask(s, before, 97);
+    CLEANUP(asked_free) struct asked rest = ask_before(s, before, 97);
     assert_int_equal(rest.count, 0);
     store_close(s);
 }
@@ -386,12 +356,12 @@ static void one_microsecond_may_hold_many(void **state)
     struct store *s = store_new();
     settle(1, 0, 4500, NOON);
     settle(1, 4500, 1, NOON + 1);
-    CLEANUP(asked_free) struct asked a = ask(s, 0, 2);
+    CLEANUP(asked_free) struct asked a = ask_before(s, 0, 2);
     assert_int_equal(a.count, 4501);
     assert_int_equal(a.rows[0].sequence, 4500);
-    CLEANUP(asked_free) struct asked b = ask(s, (NOON + 1) * US, 1);
+    CLEANUP(asked_free) struct asked b = ask_before(s, (NOON + 1) * US, 1);
     assert_int_equal(b.count, 4500);
-    CLEANUP(asked_free) struct asked c = ask(s, NOON * US, 1);
+    CLEANUP(asked_free) struct asked c = ask_before(s, NOON * US, 1);
     assert_int_equal(c.count, 0);
     store_close(s);
 }
@@ -516,7 +486,7 @@ static void commit_that_failed_may_be_in(void **state)
     store_close(s);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, folder_gone)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, folder_gone)
 
 int main(void)
 {

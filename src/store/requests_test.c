@@ -2,44 +2,7 @@
 #include "store/test.h"
 
 #include "store/journal_fake.h"
-
-#define US INT64_C(1000000)
-#define NOON INT64_C(1704164640)
-
-static int setup(void **state)
-{
-    fake_reset();
-    log_watch();
-    return folder_new(state);
-}
-
-struct asked {
-    struct store *store;
-    struct request_query query;
-    struct arena arena;
-    struct request_row *rows;
-    size_t count;
-    enum err err;
-    struct error error;
-};
-
-static void asked_main(struct task *t, void *argument)
-{
-    struct asked *a = argument;
-    a->err = store_requests(t, a->store, &a->query, &a->arena, &a->rows, &a->count, &a->error);
-}
-
-static struct asked ask(struct store *s, struct request_query query)
-{
-    struct asked a = {.store = s, .query = query};
-    run_task(asked_main, &a);
-    return a;
-}
-
-static void asked_free(struct asked *a)
-{
-    arena_free(&a->arena);
-}
+#include "store/requests_test.h"
 
 static size_t count_of(struct store *s, struct request_query query)
 {
@@ -337,7 +300,7 @@ static void last_used_is_the_latest(void **state)
     store_close(s);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, folder_gone)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, folder_gone)
 
 int main(void)
 {

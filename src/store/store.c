@@ -93,21 +93,22 @@ static void metrics_set(struct store *s)
 
 /* ---- the thread ---------------------------------------------------------------------------------------- */
 
-/* With nothing to write, something is written all the same: else it would stay unwell until the next
-   request, which may be refused for that. */
-static enum err probe_write(struct store *s)
+enum err meta_set(struct store *s, const char *key, int64_t value)
 {
     CLEANUP(query_end)
-    struct query q = query_make(s->db, "INSERT INTO meta (key, value) VALUES ('probed_us', ?1) ON CONFLICT "
-                                       "(key) DO UPDATE SET value = excluded.value");
-    query_i64(&q, clock_wall_us());
+    struct query q = query_make(s->db, "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) "
+                                       "DO UPDATE SET value = excluded.value");
+    query_str(&q, str_from_c(key));
+    query_i64(&q, value);
     return query_run(&q);
 }
 
 static enum err batches_write(struct store *s)
 {
+    /* With nothing to write, something is written all the same: else it would stay unwell until the next
+       request, which may be refused for that. */
     if (!store_is_well(s) && !journal_set_pending(s->journals))
-        return probe_write(s);
+        return meta_set(s, "probed_us", clock_wall_us());
     for (int i = 0; i < BATCHES_AT_ONCE && journal_set_pending(s->journals); i++)
         TRY(batch_write(s));
     return OK;

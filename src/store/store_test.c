@@ -4,13 +4,6 @@
 #include "store/journal_fake.h"
 #include "store/migrate.h"
 
-static int setup(void **state)
-{
-    fake_reset();
-    log_watch();
-    return folder_new(state);
-}
-
 /* ---- files --------------------------------------------------------------------------------------------- */
 
 static unsigned mode_of(const char *name)
@@ -382,7 +375,7 @@ static void audit_is_paged_newest_first(void **state)
     store_close(s);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, folder_gone)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, folder_gone)
 
 int main(void)
 {

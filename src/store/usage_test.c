@@ -6,16 +6,6 @@
 #define MINUTE INT64_C(60)
 #define HOUR INT64_C(3600)
 #define DAY INT64_C(86400)
-#define US INT64_C(1000000)
-/* 2024-01-02 03:04:00 UTC */
-#define NOON INT64_C(1704164640)
-
-static int setup(void **state)
-{
-    fake_reset();
-    log_watch();
-    return folder_new(state);
-}
 
 /* ---- asking -------------------------------------------------------------------------------------------- */
 
@@ -512,7 +502,7 @@ static void names_without_rows_go(void **state)
     store_close(s);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, folder_gone)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fake_setup, folder_gone)
 
 int main(void)
 {
