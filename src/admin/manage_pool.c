@@ -3,6 +3,7 @@
 #include "admin/manage_write.h"
 
 #include "admin/answer.h"
+#include "base/mem.h"
 #include "config/report.h"
 #include "loop/offload.h"
 
@@ -55,30 +56,41 @@ enum err models_list(struct task *t, struct api_call *call, struct response *res
  */
 
 struct merged {
+    struct offload offload;
     const struct config_sources *sources;
     struct buf text;
     struct findings findings;
 };
 
-static void merge(void *argument)
+static void merge(struct offload *o)
 {
-    struct merged *m = argument;
+    struct merged *m = CONTAINER_OF(o, struct merged, offload);
     config_write_merged(m->sources, &m->text, &m->findings);
+}
+
+static void merged_free(struct offload *o)
+{
+    struct merged *m = CONTAINER_OF(o, struct merged, offload);
+    findings_free(&m->findings);
+    buf_free(&m->text);
+    mem_free(m);
 }
 
 /* Reads the files as they are now, on a thread that may block. */
 enum err config_show(struct task *t, struct api_call *call, struct response *response)
 {
-    struct merged m = {.sources = call->worker->gateway->sources, .text = BUF(ANSWER_MAX)};
-    if (!m.sources)
+    const struct config_sources *sources = call->worker->gateway->sources;
+    if (!sources)
         return error_set(&call->error, ERR_NOT_AVAILABLE,
                          "this gateway was not started from a configuration");
-    enum err err = offload_run(t, merge, &m);
-    findings_free(&m.findings);
-    if (err != OK) {
-        buf_free(&m.text);
-        return err;
-    }
+    struct merged *m = mem_alloc(sizeof *m);
+    if (!m)
+        return ERR_NOMEM;
+    *m = (struct merged){
+        .offload = {.work = merge, .drop = merged_free}, .sources = sources, .text = BUF(ANSWER_MAX)};
+    TRY(offload_run(t, &m->offload, CLOCK_NEVER));
     response->content_type = STR("text/plain; charset=utf-8");
-    return answer_send(call, response, 200, &m.text);
+    enum err err = answer_send(call, response, 200, &m->text);
+    merged_free(&m->offload);
+    return err;
 }

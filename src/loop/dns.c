@@ -219,13 +219,14 @@ static enum err ask_ares(struct task *t, struct dns *d, const char *host, struct
 }
 
 struct system_lookup {
-    const char *host;
+    struct offload offload;
+    char host[HOST_MAX];
     struct addresses found;
 };
 
-static void system_lookup_work(void *argument)
+static void system_lookup_work(struct offload *o)
 {
-    struct system_lookup *lookup = argument;
+    struct system_lookup *lookup = CONTAINER_OF(o, struct system_lookup, offload);
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list = NULL;
     if (getaddrinfo(lookup->host, NULL, &hints, &list) != 0)
         return;
@@ -234,11 +235,22 @@ static void system_lookup_work(void *argument)
     freeaddrinfo(list);
 }
 
-static enum err ask_system(struct task *t, const char *host, struct addresses *out)
+static void system_lookup_drop(struct offload *o)
 {
-    struct system_lookup lookup = {.host = host};
-    TRY(offload_run(t, system_lookup_work, &lookup));
-    *out = lookup.found;
+    mem_free(CONTAINER_OF(o, struct system_lookup, offload));
+}
+
+static enum err ask_system(struct task *t, const char *host, struct addresses *out, uint64_t deadline)
+{
+    struct system_lookup *lookup = mem_alloc(sizeof *lookup);
+    if (!lookup)
+        return ERR_NOMEM;
+    lookup->offload.work = system_lookup_work;
+    lookup->offload.drop = system_lookup_drop;
+    str_to_c(str_from_c(host), lookup->host, sizeof lookup->host);
+    TRY(offload_run(t, &lookup->offload, deadline));
+    *out = lookup->found;
+    mem_free(lookup);
     return OK;
 }
 
@@ -260,7 +272,7 @@ static enum err resolve(struct task *t, struct dns *d, const char *host, struct 
     if (!is_local)
         TRY(ask_ares(t, d, host, out, &status, deadline));
     if (out->count == 0 && (is_local || status == ARES_ENOTFOUND || status == ARES_ENODATA))
-        TRY(ask_system(t, host, out));
+        TRY(ask_system(t, host, out, deadline));
     if (out->count)
         return OK;
     return error_set(error, ERR_DNS, "the name %s could not be resolved: %s", host, ares_strerror(status));

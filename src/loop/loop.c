@@ -270,18 +270,24 @@ static int sleep_ms(struct loop *l)
     return ms > 60000 ? 60000 : (int)ms;
 }
 
+/* Told to stop, and the last task has ended: each may hold something that it alone frees. */
+static bool is_over(const struct loop *l)
+{
+    return l->stop && !l->task_count;
+}
+
 void loop_run(struct loop *l)
 {
     struct epoll_event events[BATCH];
     l->stop = false;
     l->now = clock_now();
-    while (!l->stop) {
+    while (!is_over(l)) {
         inbox_run(l);
         timers_run(l);
         tasks_run(l);
         if (l->before_sleep)
             l->before_sleep(l);
-        int count = epoll_wait(l->epoll_fd, events, BATCH, l->stop ? 0 : sleep_ms(l));
+        int count = epoll_wait(l->epoll_fd, events, BATCH, is_over(l) ? 0 : sleep_ms(l));
         REQUIRE(count >= 0 || errno == EINTR);
         l->now = clock_now();
         events_dispatch(l, events, MAX(count, 0));

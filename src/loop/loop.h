@@ -95,7 +95,7 @@ struct loop {
 struct loop *loop_new(void);
 /* All tasks have ended, all watches are gone. */
 void loop_free(struct loop *l);
-/* Runs until loop_stop(); call from the thread that owns it. */
+/* Runs until loop_stop() and the end of the last task; call from the thread that owns it. */
 void loop_run(struct loop *l);
 /* From the loop's own thread. */
 void loop_stop(struct loop *l);

@@ -1,6 +1,7 @@
 /* Threads, signals as events, and offloading on a real loop. */
 #include "loop/thread.h"
 
+#include "base/mem.h"
 #include "loop/offload.h"
 
 #include <semaphore.h>
@@ -93,24 +94,23 @@ static void signals_are_events(void **state)
 
 /* ---- offload ------------------------------------------------------------------------------------------- */
 
-enum { TASKS = 40, ABREAST = 4 };
+enum { TASKS = 40, ABREAST = OFFLOAD_THREADS };
 
 struct errand {
-    struct task *task;
+    struct offload offload;
     pthread_t done_by;
     bool done;
     enum err err;
 };
 
 static struct errand errands[TASKS];
-static int running_tasks;
 static pthread_barrier_t abreast;
 static atomic_int at_once, at_once_max;
 
 /* Gets past the barrier only when four work at once. */
-static void errand_work(void *argument)
+static void errand_work(struct offload *o)
 {
-    struct errand *e = argument;
+    struct errand *e = CONTAINER_OF(o, struct errand, offload);
     int now = atomic_fetch_add(&at_once, 1) + 1;
     int max = atomic_load(&at_once_max);
     while (now > max && !atomic_compare_exchange_weak(&at_once_max, &max, now))
@@ -124,22 +124,19 @@ static void errand_work(void *argument)
 static void errand_main(struct task *t, void *argument)
 {
     struct errand *e = argument;
-    e->err = offload_run(t, errand_work, e);
+    e->offload.work = errand_work;
+    e->err = offload_run(t, &e->offload, CLOCK_NEVER);
     assert_true(e->done);
     assert_false(pthread_equal(e->done_by, pthread_self()));
-    if (--running_tasks == 0)
-        loop_stop(t->loop);
+    loop_stop(t->loop);
 }
 
 static void offload_by_four_threads(void **state)
 {
     l = loop_new();
     pthread_barrier_init(&abreast, NULL, ABREAST);
-    running_tasks = TASKS;
-    for (int i = 0; i < TASKS; i++) {
-        errands[i].task = task_spawn(l, errand_main, &errands[i]);
-        assert_non_null(errands[i].task);
-    }
+    for (int i = 0; i < TASKS; i++)
+        assert_non_null(task_spawn(l, errand_main, &errands[i]));
     loop_run(l);
     for (int i = 0; i < TASKS; i++)
         assert_int_equal(errands[i].err, OK);
@@ -150,39 +147,91 @@ static void offload_by_four_threads(void **state)
     offload_stop(); /* harmless */
 }
 
-static sem_t gate;
+/* Work that hangs until the gate opens; dropped is posted when it has gone. */
+static sem_t gate, begun, dropped;
 
-static void gate_work(void *argument)
+static void gate_work(struct offload *o)
 {
+    sem_post(&begun);
     sem_wait(&gate);
-    *(bool *)argument = true;
+}
+
+static void gate_drop(struct offload *o)
+{
+    mem_free(o);
+    sem_post(&dropped);
+}
+
+static struct offload *gate_new(void)
+{
+    struct offload *o = mem_alloc(sizeof *o);
+    assert_non_null(o);
+    o->work = gate_work;
+    o->drop = gate_drop;
+    return o;
 }
 
 static void gate_main(struct task *t, void *argument)
 {
-    bool done = false;
-    assert_int_equal(offload_run(t, gate_work, &done), OK);
-    assert_true(done);
-    assert_int_equal(task_sleep(t, 60000), ERR_CANCELLED); /* it is told afterwards */
+    enum err *err = argument;
+    *err = offload_run(t, gate_new(), CLOCK_NEVER);
+    assert_int_equal(task_sleep(t, 60000), ERR_CANCELLED);
     loop_stop(t->loop);
 }
 
-static void opener_main(struct task *t, void *argument)
+struct left {
+    struct task *tasks[OFFLOAD_THREADS + 1]; /* the last one's work finds no thread */
+    enum err errs[OFFLOAD_THREADS + 1];
+};
+
+static void leave_main(struct task *t, void *argument)
 {
-    task_cancel(argument);
-    task_wake(argument);
-    assert_int_equal(task_sleep(t, 5), OK); /* time to leave too early */
-    sem_post(&gate);
+    struct left *left = argument;
+    for (size_t i = 0; i < COUNT_OF(left->tasks); i++)
+        left->tasks[i] = task_spawn(t->loop, gate_main, &left->errs[i]);
+    assert_int_equal(task_yield(t), OK);
+    for (int i = 0; i < OFFLOAD_THREADS; i++)
+        sem_wait(&begun);
+    for (size_t i = 0; i < COUNT_OF(left->tasks); i++)
+        task_cancel(left->tasks[i]);
 }
 
-static void offload_is_deaf_to_cancellation(void **state)
+/* The task is free at once, the loop may go, and the end does not wait; the work drops itself later. */
+static void offload_can_be_left(void **state)
+{
+    struct left left;
+    l = loop_new();
+    sem_init(&gate, 0, 0);
+    sem_init(&begun, 0, 0);
+    sem_init(&dropped, 0, 0);
+    assert_non_null(task_spawn(l, leave_main, &left));
+    loop_run(l);
+    for (size_t i = 0; i < COUNT_OF(left.errs); i++)
+        assert_int_equal(left.errs[i], ERR_CANCELLED);
+    assert_int_equal(sem_wait(&dropped), 0);     /* the one that had not begun, */
+    assert_int_equal(sem_trywait(&dropped), -1); /* and no other */
+    loop_free(l);
+    offload_stop();
+    for (int i = 0; i < OFFLOAD_THREADS; i++)
+        sem_post(&gate);
+    for (int i = 0; i < OFFLOAD_THREADS; i++)
+        sem_wait(&dropped);
+}
+
+static void late_main(struct task *t, void *argument)
+{
+    assert_int_equal(offload_run(t, gate_new(), task_deadline(t, 1)), ERR_TIMEOUT);
+    sem_post(&gate);
+    loop_stop(t->loop);
+}
+
+static void offload_has_a_deadline(void **state)
 {
     l = loop_new();
     sem_init(&gate, 0, 0);
-    struct task *waiting = task_spawn(l, gate_main, NULL);
-    assert_non_null(waiting);
-    assert_non_null(task_spawn(l, opener_main, waiting));
+    assert_non_null(task_spawn(l, late_main, NULL));
     loop_run(l);
+    sem_wait(&dropped);
     loop_free(l);
     offload_stop();
 }
@@ -190,11 +239,9 @@ static void offload_is_deaf_to_cancellation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(thread_has_name_and_mask),
-        cmocka_unit_test(limit_is_raised),
-        cmocka_unit_test(signals_are_events),
-        cmocka_unit_test(offload_by_four_threads),
-        cmocka_unit_test(offload_is_deaf_to_cancellation),
+        cmocka_unit_test(thread_has_name_and_mask), cmocka_unit_test(limit_is_raised),
+        cmocka_unit_test(signals_are_events),       cmocka_unit_test(offload_by_four_threads),
+        cmocka_unit_test(offload_can_be_left),      cmocka_unit_test(offload_has_a_deadline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

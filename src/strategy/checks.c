@@ -22,7 +22,6 @@ static void chore_task(struct task *t, void *argument)
 {
     struct chore *c = argument;
     struct provider_state *s = c->state;
-    struct providers *all = s->all;
     while (!t->cancelled) {
         uint64_t due = c->due;
         enum err err = due > task_now(t) ? task_park(t, due) : OK;
@@ -34,7 +33,6 @@ static void chore_task(struct task *t, void *argument)
         c->run(t, s);
     }
     c->task = NULL;
-    all->chore_count--;
     provider_state_unref(s);
 }
 
@@ -50,7 +48,6 @@ void chore_start(struct chore *c, struct provider_state *s,
     if (!c->task)
         return; /* memory is short: the next reload tries again */
     provider_state_ref(s);
-    s->all->chore_count++;
 }
 
 void chore_soon(struct chore *c, uint64_t due)

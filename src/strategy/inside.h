@@ -98,7 +98,6 @@ struct providers {
     struct gate *gate;
     struct provider_pool *current;
     struct timer stats_timer;
-    size_t chore_count;
 };
 
 /* ---- provider.c: the state --------------------------------------------------------------------------- */

@@ -245,8 +245,8 @@ void providers_stop(struct providers *all)
 
 void providers_free(struct providers *all)
 {
-    if (!all || all->chore_count)
-        return; /* the loop ended before its tasks: they still refer to it, and the process ends */
+    if (!all)
+        return;
     timer_remove(all->control, &all->stats_timer);
     provider_pool_unref(all->current);
     gate_unref(all->gate);

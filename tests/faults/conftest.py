@@ -7,6 +7,7 @@ import pytest
 
 import fault_page
 import fault_table
+import preload
 
 _spec = importlib.util.spec_from_file_location("black_box_fixtures", Path(__file__).resolve().parents[1] / "py" / "conftest.py")
 _fixtures = importlib.util.module_from_spec(_spec)
@@ -18,7 +19,7 @@ hestia, backends, backend, fake, pool, authority = (_fixtures.hestia, _fixtures.
 
 @pytest.fixture(scope="session")
 def fault_library(tmp_path_factory):
-    return fault_page.build(tmp_path_factory.mktemp("preload"))
+    return preload.build("faults", tmp_path_factory.mktemp("preload"))
 
 
 @pytest.fixture

@@ -3,23 +3,11 @@ to fail while it runs."""
 
 import errno
 import mmap
-import os
 import struct
-import subprocess
-from pathlib import Path
 
 CALLS = ["accept", "connect", "socket", "open", "allocate", "write", "sync", "truncate", "fork", "pipe", "memory", "read"]
 HEAD, LEVER = 128, 40
 FOREVER = 1 << 62
-SOURCE = Path(__file__).resolve().parents[1] / "py" / "preload" / "faults.c"
-
-
-def build(folder):
-    """The library, compiled."""
-    library = folder / "faults.so"
-    subprocess.run([os.environ.get("CC", "cc"), "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", library, SOURCE,
-                    "-ldl"], check=True)
-    return library
 
 
 class Faults:

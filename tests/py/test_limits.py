@@ -2,13 +2,11 @@
 127.A.B.C (A not 0) look like 10.A.B.C, or for A = 6 like 2001:db8:0:B::C."""
 
 import hashlib
-import os
-import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
+import preload
 from waiting import eventually
 from wire import Closed
 
@@ -23,11 +21,7 @@ OFF = {"connections_per_ip": 0, "connection_rate_per_ip": 0, "errors_per_minute_
 @pytest.fixture(scope="session")
 def disguise(tmp_path_factory):
     """The library, built."""
-    library = tmp_path_factory.mktemp("preload") / "peer_address.so"
-    source = Path(__file__).with_name("preload") / "peer_address.c"
-    subprocess.run([os.environ.get("CC", "cc"), "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", library, source,
-                    "-ldl"], check=True)
-    return library
+    return preload.build("peer_address", tmp_path_factory.mktemp("preload"))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+import preload
 from backend import raw
 from pool import (CHAT, COMPLETIONS, EMBEDDINGS, Stream, Upstream, answer, ask, at_times, chat, drop, fail, hang, in_turn, is_error_event,
                   many, pool_config, providers, refusing, reset, served)
@@ -63,6 +64,16 @@ def test_unknown_host(pool):
     b = pool.upstream("b")
     gateway = pool.start({"name": "a", "base_url": "http://no-such-host.invalid/v1", "api_key": "k"}, b, routing={"strategy": "failover"})
     assert served(ask(gateway)) == "b"
+
+
+@pytest.mark.threads
+def test_name_that_is_looked_up_for_ever(pool, tmp_path):
+    """Not only at a name server: it holds neither the request nor the gateway's end."""
+    b = pool.upstream("b")
+    gateway = pool.start({"name": "a", "base_url": "http://slow.local/v1", "api_key": "k"}, b, routing={"strategy": "failover"},
+                         timeouts={"connect": 0.2}, env={"LD_PRELOAD": preload.build("slow_names", tmp_path)})
+    assert served(ask(gateway)) == "b"
+    gateway.stop()
 
 
 def test_wrong_certificate(pool, authority):
