@@ -1,6 +1,7 @@
 """Fixtures: `hestia` starts the binary, `backend` an upstream under the test's command, `fake` describes a process that
 Hestia starts."""
 
+import signal
 import ssl
 import subprocess
 
@@ -11,6 +12,10 @@ from fakes import Fake
 from gateway import Gateway, processes_mentioning
 from pool import Pool
 from waiting import eventually
+
+
+# A shell's background job ignores SIGINT, and every gateway that it starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(hookwrapper=True)
