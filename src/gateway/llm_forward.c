@@ -68,18 +68,16 @@ static enum err add_segment(struct llm_call *l, struct buf *out, struct str text
 static enum err add_target(struct llm_call *l, struct buf *out, const struct url *url)
 {
     const struct provider_config *p = provider_config_of(l->provider);
-    const char *path = endpoint_path(l->x->route.api->llm);
-    size_t openai = str_find_str(url->prefix, STR("/openai"));
-    bool is_v1 = str_starts(str_from(url->prefix, openai), STR("/openai/v1"));
-    if (p->type == PROVIDER_AZURE && !is_v1) { /* a deployment in the base URL gives way to the model's */
-        buf_add_str(out, str_first(url->prefix, openai));
-        buf_add_c(out, "/openai/deployments/");
+    bool has_deployments = provider_has_deployments(p, url->prefix);
+    provider_add_base(out, p, url->prefix);
+    if (has_deployments) {
+        buf_add_c(out, "/deployments/");
         TRY(add_segment(l, out, l->sent_model));
-        buf_addf(out, "%s?api-version=%.*s", path, STR_ARG(p->api_version));
-    } else {
-        buf_add_str(out, url->prefix);
-        buf_add_c(out, p->service.n && !p->base_url_text.n ? "/v1" : "");
-        buf_add_c(out, path);
+    }
+    buf_add_c(out, endpoint_path(l->x->route.api->llm));
+    if (has_deployments) {
+        buf_add_c(out, "?api-version=");
+        buf_add_str(out, p->api_version);
     }
     return OK;
 }

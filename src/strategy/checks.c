@@ -66,33 +66,16 @@ void chore_stop(struct chore *c)
 
 /* ---- one request ------------------------------------------------------------------------------------- */
 
-/* ".../openai" of an Azure resource, whatever deployment the base URL goes on to name. */
-static void add_azure_target(struct buf *out, const struct provider_config *config, struct str prefix,
-                             struct str path)
-{
-    size_t at = str_find_str(prefix, STR("/openai"));
-    buf_add_str(out, str_first(prefix, at));
-    buf_add_c(out, "/openai");
-    if (str_starts(str_from(prefix, at), STR("/openai/v1")))
-        buf_add_c(out, "/v1");
-    buf_add_str(out, path);
-    buf_add_c(out, str_find(path, '?') < path.n ? "&api-version=" : "?api-version=");
-    buf_add_str(out, config->api_version.n ? config->api_version : STR("2024-02-01"));
-}
-
 static void add_target(struct buf *out, const struct provider *p, struct str prefix, struct str path)
 {
-    const struct provider_config *config = p->config;
-    if (config->type == PROVIDER_AZURE) {
-        add_azure_target(out, config, prefix, path);
-        return;
-    }
-    buf_add_str(out, prefix);
-    if (p->service && !config->base_url_text.n)
-        buf_add_c(out, "/v1");
+    provider_add_base(out, p->config, prefix);
     if (!str_starts(path, STR("/")))
         buf_add_char(out, '/');
     buf_add_str(out, path);
+    if (provider_has_deployments(p->config, prefix)) {
+        buf_add_c(out, str_find(path, '?') < path.n ? "&api-version=" : "?api-version=");
+        buf_add_str(out, p->config->api_version);
+    }
 }
 
 static enum err place_find(struct provider *p, struct lease *lease, struct target_place *place,

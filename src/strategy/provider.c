@@ -394,6 +394,24 @@ void provider_status_write(struct json *j, const struct provider_status *s)
         json_key_null(j, "last_error");
 }
 
+bool provider_has_deployments(const struct provider_config *config, struct str prefix)
+{
+    struct str openai = str_from(prefix, str_find_str(prefix, STR("/openai")));
+    return config->type == PROVIDER_AZURE && !str_starts(openai, STR("/openai/v1"));
+}
+
+void provider_add_base(struct buf *out, const struct provider_config *config, struct str prefix)
+{
+    if (provider_has_deployments(config, prefix)) {
+        buf_add_str(out, str_first(prefix, str_find_str(prefix, STR("/openai"))));
+        buf_add_c(out, "/openai");
+        return;
+    }
+    buf_add_str(out, prefix);
+    if (config->service.n && !config->base_url_text.n)
+        buf_add_c(out, "/v1");
+}
+
 void provider_add_credentials(struct buf *out, const struct provider_config *config)
 {
     bool azure = config->type == PROVIDER_AZURE;

@@ -105,6 +105,12 @@ uint32_t provider_label(const struct provider *p);
  * provider). */
 struct str provider_model_name(const struct provider *p, struct str model);
 
+/* Where its paths begin: at the prefix of its URL; on a service without a URL at /v1; at Azure's .../openai,
+   whatever deployment the URL goes on to name. */
+void provider_add_base(struct buf *out, const struct provider_config *config, struct str prefix);
+/* Azure's older form: paths name a deployment, queries the version of the API. Its /openai/v1 has neither. */
+bool provider_has_deployments(const struct provider_config *config, struct str prefix);
+
 /* Its key and configured header fields, as lines: completions, checks and lists all say the same. A
    configured field stands in place of the one that would carry the key. */
 void provider_add_credentials(struct buf *out, const struct provider_config *config);

@@ -7,6 +7,7 @@ import pytest
 
 from gateway import run_cli
 from pool import CHAT, Stream, ask, chat, closed_url, drop, event, fail, in_turn, answer, is_error_event, served, streams, FIRST, DONE
+from waiting import eventually
 
 CANARY = "sk-canary-5b1e0c77d2a94f"
 OPERATOR = "operator-key-0123456789"
@@ -204,6 +205,17 @@ def test_azure_version_and_prefix(pool):
     gateway = pool.start({**a.provider(), "type": "azure", "base_url": a.url + "/some/prefix/"})
     assert ask(gateway).status == 200
     assert a.last.target == "/some/prefix/openai/deployments/m/chat/completions?api-version=2024-02-01"
+
+
+def test_azure_v1(pool):
+    """Its newer form knows neither deployments in paths nor versions: not for completions and not for checks."""
+    a = pool.upstream("a", models=None)
+    gateway = pool.start({**a.provider(), "type": "azure", "base_url": a.url + "/openai/v1"},
+                         routing={"health_check": {"enabled": True, "interval": 0.1}})
+    assert ask(gateway).status == 200
+    assert a.last.target == "/openai/v1/chat/completions" and a.last.value("api-key") == a.key
+    eventually(lambda: a.lists, "it is checked")
+    assert a.lists[0].target == "/openai/v1/models"
 
 
 @pytest.mark.parametrize("model", ["../../evil", "x?api-version=1", "x#y", "a b", "a/b", "ü", "x%2f..", "x\r\nX-Evil: 1", "..", "."])
