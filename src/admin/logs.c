@@ -58,8 +58,8 @@ static enum err follow_send(struct task *t, struct api_call *call, const struct 
     return response_write(t, call->conn, call->request, buf_str(&events));
 }
 
-/* Until there are lines at or after `offset`: OK. ERR_END: drain. Sends comments, so that nothing on the way
-   takes the stream for dead. */
+/* Until there are lines at or after `offset`: OK. ERR_END: drain, or the service is gone. Sends comments, so
+   that nothing on the way takes the stream for dead. */
 static enum err follow_wait(struct task *t, struct api_call *call, uint64_t offset)
 {
     uint64_t keepalive = task_deadline(t, KEEPALIVE_MS);

@@ -21,7 +21,9 @@ static void fresh_reading_take(struct task *t, struct api_call *call, struct fre
         services_measure(t, any);
         service_unref(any);
     }
-    provider_pool_measure(t, call->worker->held->shared->providers);
+    struct provider_pool *pool = provider_pool_ref(call->worker->held->shared->providers);
+    provider_pool_measure(t, pool); /* a reload may come in between */
+    provider_pool_unref(pool);
     fresh->values = metric_read_all(&count);
     process_read(&fresh->usage);
     fresh->reading = (struct metrics_reading){fresh->values, count, &fresh->usage, clock_wall_us()};

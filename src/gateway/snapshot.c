@@ -65,6 +65,13 @@ static enum err add_trusted(struct snapshot *s, struct error *error)
     return OK;
 }
 
+static const struct origin *fallback_origin(const struct service_config *config, struct error *error)
+{
+    struct tls_client_options tls = {config->tls.ca, config->tls.insecure_skip_verify,
+                                     config->tls.allow_unclean_close};
+    return origin_intern(&config->fallback_url, &tls, error);
+}
+
 static enum err add_service(struct snapshot *s, const struct service_config *config,
                             struct services *services, struct error *error)
 {
@@ -75,12 +82,8 @@ static enum err add_service(struct snapshot *s, const struct service_config *con
         return error_set(error, ERR_INTERNAL, "service %.*s is missing", STR_ARG(config->id));
     s->service_count++;
     entry->label = service_label(entry->service);
-    if (config->fallback_url.host.n) {
-        struct tls_client_options tls = {config->tls.ca, config->tls.insecure_skip_verify,
-                                         config->tls.allow_unclean_close};
-        if (!(entry->fallback = origin_intern(&config->fallback_url, &tls, error)))
-            return error->err;
-    }
+    if (config->fallback_url.host.n && !(entry->fallback = fallback_origin(config, error)))
+        return error->err;
     return map_put(&s->by_id, config->id, entry);
 }
 
@@ -139,28 +142,32 @@ static enum err add_books(struct snapshot *s, struct books *books, struct error 
     if (!book)
         return error->err;
     use_book(s, book);
-    s->prices = prices_new(&s->config->pricing, error);
-    return s->prices ? OK : error->err;
+    return OK;
 }
 
-static enum err snapshot_fill(struct snapshot *s, const struct snapshot_sources *from, struct error *error)
+/* Of each fallback and provider: those of services are made when they start. They stay interned, so that
+   snapshot_complete finds them. */
+static enum err find_origins(const struct config *config, struct error *error)
+{
+    for (size_t i = 0; i < config->service_count; i++)
+        if (config->services[i].fallback_url.host.n && !fallback_origin(&config->services[i], error))
+            return error->err;
+    for (size_t i = 0; i < config->provider_count; i++)
+        if (provider_has_origin(&config->providers[i]) &&
+            !provider_config_origin(&config->providers[i], error))
+            return error->err;
+    return OK;
+}
+
+static enum err snapshot_prepare(struct snapshot *s, struct error *error)
 {
     const struct server_config *server = &s->config->server;
-    s->services = mem_alloc(s->config->service_count * sizeof *s->services);
-    if (!s->services)
-        return ERR_NOMEM;
-    for (size_t i = 0; i < s->config->service_count; i++)
-        TRY(add_service(s, &s->config->services[i], from->services, error));
-    for (size_t i = 0; i < s->service_count; i++)
-        TRY(add_hosts(s, &s->services[i]));
-    if (server->default_service.n)
-        s->default_service = map_get(&s->by_id, server->default_service);
-    if (!(s->providers = providers_apply(from->providers, s->config, error)))
-        return error->err;
-    TRY(add_books(s, from->books, error));
     TRY(add_trusted(s, error));
+    TRY(find_origins(s->config, error));
     add_settings(s);
     add_peer_limits(s);
+    if (!(s->prices = prices_new(&s->config->pricing, error)))
+        return error->err;
     if (server->tls.cert.n && !(s->tls = tls_context_server(server->tls.cert, server->tls.key, error)))
         return error->err;
     return OK;
@@ -168,7 +175,7 @@ static enum err snapshot_fill(struct snapshot *s, const struct snapshot_sources 
 
 static uint64_t epochs; /* control thread only */
 
-struct snapshot *snapshot_new(const struct snapshot_sources *from, struct error *error)
+struct snapshot *snapshot_new(struct config *config, struct error *error)
 {
     struct snapshot *s = mem_alloc(sizeof *s);
     error_set(error, ERR_NOMEM, "out of memory");
@@ -176,11 +183,29 @@ struct snapshot *snapshot_new(const struct snapshot_sources *from, struct error 
         return NULL;
     atomic_init(&s->references, 1);
     s->epoch = ++epochs;
-    s->config = config_ref(from->config);
-    if (snapshot_fill(s, from, error) == OK)
+    s->config = config_ref(config);
+    if (snapshot_prepare(s, error) == OK)
         return s;
     snapshot_unref(s);
     return NULL;
+}
+
+enum err snapshot_complete(struct snapshot *s, const struct snapshot_sources *from, struct error *error)
+{
+    error_set(error, ERR_NOMEM, "out of memory");
+    TRY(services_apply(from->services, s->config));
+    s->services = mem_alloc(s->config->service_count * sizeof *s->services);
+    if (!s->services)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < s->config->service_count; i++)
+        TRY(add_service(s, &s->config->services[i], from->services, error));
+    for (size_t i = 0; i < s->service_count; i++)
+        TRY(add_hosts(s, &s->services[i]));
+    if (s->config->server.default_service.n)
+        s->default_service = map_get(&s->by_id, s->config->server.default_service);
+    if (!(s->providers = providers_apply(from->providers, s->config, error)))
+        return error->err;
+    return add_books(s, from->books, error);
 }
 
 struct snapshot *snapshot_with_book(struct snapshot *old, struct book *book)

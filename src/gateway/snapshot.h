@@ -47,15 +47,20 @@ struct snapshot {
     struct peer_limits peer_limits;
 };
 
-/* What a snapshot is built from; control thread. */
+/* Control thread. In two steps, as what fails must change nothing that is in force. First all that can fail
+   for a reason outside (TLS files, price lists): NULL with that reason. Takes its own reference to the
+   configuration. */
+struct snapshot *snapshot_new(struct config *config, struct error *error);
+
 struct snapshot_sources {
-    struct config *config;
-    struct services *services; /* after services_apply */
+    struct services *services;
     struct providers *providers;
     struct books *books;
 };
-/* NULL with the reason (TLS files, prices, memory). Takes its own reference to the configuration. */
-struct snapshot *snapshot_new(const struct snapshot_sources *from, struct error *error);
+/* Then the services, providers and clients, which are told to be as the configuration says. For want of
+   memory it may fail half-way: give them the old configuration again. */
+enum err snapshot_complete(struct snapshot *s, const struct snapshot_sources *from,
+                           struct error *error) MUST_CHECK;
 /* The same with another book (a reference is taken): cheap, and nothing of it can fail but memory. */
 struct snapshot *snapshot_with_book(struct snapshot *old, struct book *book);
 struct snapshot *snapshot_ref(struct snapshot *s);

@@ -34,6 +34,8 @@ struct pool *pool_new(struct loop *l);
 void pool_free(struct pool *p);
 void pool_close_idle(struct pool *p, const struct origin *origin); /* NULL = all */
 
+enum { INTERIM_MAX = 16 /* responses of 1xx before the final one */ };
+
 struct upstream {
     struct sock sock;
     struct inflow in;

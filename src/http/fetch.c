@@ -45,12 +45,16 @@ static enum err read_head(struct task *t, struct upstream *u, struct head *head,
                           uint64_t deadline, struct error *error)
 {
     size_t scanned = 0;
+    int interim_count = 0;
     for (;;) {
         *length = u->in.n ? head_find_end(str_make(u->in.p, u->in.n), &scanned) : 0;
         if (*length) {
             TRY(head_parse_response(str_make(u->in.p, *length), &fetch_limits, head, error));
             if (head->status >= 200)
                 return OK;
+            if (++interim_count > INTERIM_MAX)
+                return error_set(error, ERR_UPSTREAM_PROTOCOL,
+                                 "the upstream sent too many interim responses");
             inflow_consume(&u->in, *length);
             scanned = 0;
         } else if (u->in.n > FETCH_HEAD_MAX) {

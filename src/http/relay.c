@@ -2,7 +2,7 @@
  */
 #include "http/relay.h"
 
-enum { TURN_BUDGET = 1 << 20, INTERIM_MAX = 16, UPSTREAM_HEAD_MAX = 64 << 10 };
+enum { TURN_BUDGET = 1 << 20, UPSTREAM_HEAD_MAX = 64 << 10 };
 
 static const struct head_limits upstream_limits = {.target = UPSTREAM_HEAD_MAX,
                                                    .field = UPSTREAM_HEAD_MAX,
@@ -447,9 +447,9 @@ enum err relay_hold(struct task *t, struct relay *r, struct buf *held, bool (*en
         if (r->tap)
             TRY(r->tap(r, &piece, false, error));
         buf_add_str(held, piece);
+        TRY(buf_err(held));
         inflow_consume(in, used);
     }
-    TRY(buf_err(held));
     r->held = buf_str(held);
     return inflow_settle(in);
 }

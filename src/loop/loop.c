@@ -140,9 +140,11 @@ void timer_remove(struct loop *l, struct timer *timer)
     heap_down(l, last->index - 1);
 }
 
+/* Each of them once at most: one that sets itself to a time that has passed waits for the next turn, and
+   messages get theirs. */
 static void timers_run(struct loop *l)
 {
-    while (l->timer_count && l->timers[0]->armed <= l->now) {
+    for (uint32_t left = l->timer_count; left && l->timer_count && l->timers[0]->armed <= l->now; left--) {
         struct timer *timer = l->timers[0];
         if (timer->due == CLOCK_NEVER) {
             timer_remove(l, timer);
@@ -270,10 +272,11 @@ static int sleep_ms(struct loop *l)
     return ms > 60000 ? 60000 : (int)ms;
 }
 
-/* Told to stop, and the last task has ended: each may hold something that it alone frees. */
+/* Told to stop, the last task has ended, and the last message is read: each may hold something that it alone
+   frees. */
 static bool is_over(const struct loop *l)
 {
-    return l->stop && !l->task_count;
+    return l->stop && !l->task_count && !atomic_load_explicit(&l->inbox, memory_order_relaxed);
 }
 
 void loop_run(struct loop *l)

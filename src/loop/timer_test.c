@@ -123,11 +123,42 @@ static void test_moved_later_and_sooner(void **state)
     run_task(moved_later, NULL);
 }
 
+static struct timer eager;
+static struct message stopper;
+static int eager_fired;
+
+static void eager_due(struct timer *timer)
+{
+    if (++eager_fired == 3)
+        loop_post(loop, &stopper);
+    timer_set(loop, timer, loop->now - 1);
+}
+
+static void stopper_arrived(struct message *m)
+{
+    loop_stop(loop);
+}
+
+/* It keeps its thread busy, but holds up neither messages nor descriptors. */
+static void test_timer_that_is_always_due(void **state)
+{
+    loop = loop_new();
+    assert_non_null(loop);
+    eager.on_due = eager_due;
+    stopper.on_arrival = stopper_arrived;
+    timer_set(loop, &eager, clock_now());
+    loop_run(loop);
+    assert_in_range(eager_fired, 3, 5);
+    timer_remove(loop, &eager);
+    loop_free(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stress),
         cmocka_unit_test(test_moved_later_and_sooner),
+        cmocka_unit_test(test_timer_that_is_always_due),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -229,10 +229,19 @@ static void warn_about_fixed_keys(const struct config *old, const struct config 
                   "apply it");
 }
 
+static enum err snapshot_finish(struct control *c, struct snapshot *snapshot, struct error *error)
+{
+    struct snapshot_sources from = {c->services, c->providers, c->gateway.books};
+    return snapshot_complete(snapshot, &from, error);
+}
+
 struct snapshot *control_snapshot(struct control *c, struct config *config, struct error *error)
 {
-    struct snapshot_sources from = {config, c->services, c->providers, c->gateway.books};
-    return snapshot_new(&from, error);
+    struct snapshot *snapshot = snapshot_new(config, error);
+    if (!snapshot || snapshot_finish(c, snapshot, error) == OK)
+        return snapshot;
+    snapshot_unref(snapshot);
+    return NULL;
 }
 
 static void say_reloaded(void *cause)
@@ -241,21 +250,33 @@ static void say_reloaded(void *cause)
     log_event(LOG_INFO, "config_reloaded", "Configuration reloaded (%s)", (const char *)cause);
 }
 
+static void say_restored(void *argument)
+{
+    log_event(LOG_WARNING, "config_restored", "Memory was too short for the new configuration");
+}
+
+/* Services, providers and clients may have followed a configuration that is not going to be in force. */
+static void config_restore(struct control *c)
+{
+    struct error ignored;
+    struct snapshot *snapshot = control_snapshot(c, c->config, &ignored);
+    if (snapshot && snapshot_give(c, snapshot, say_restored, NULL) != OK)
+        snapshot_unref(snapshot);
+}
+
 static enum err config_apply(struct control *c, struct config *config, const char *cause, struct error *error)
 {
-    TRY(services_apply(c->services, config));
-    struct snapshot *snapshot = control_snapshot(c, config, error);
-    if (snapshot && snapshot_give(c, snapshot, say_reloaded, (void *)(uintptr_t)cause) != OK) {
-        error_set(error, ERR_NOMEM, "out of memory");
-        snapshot_unref(snapshot);
-        snapshot = NULL;
-    }
-    if (!snapshot) {
-        enum err ignored = services_apply(c->services, c->config); /* back to what was */
-        (void)ignored;
-        return error->err;
-    }
-    return OK;
+    struct snapshot *snapshot = snapshot_new(config, error);
+    if (!snapshot)
+        return error->err; /* nothing has changed */
+    enum err err = snapshot_finish(c, snapshot, error);
+    if (err == OK)
+        err = snapshot_give(c, snapshot, say_reloaded, (void *)(uintptr_t)cause);
+    if (err == OK)
+        return OK;
+    snapshot_unref(snapshot);
+    config_restore(c);
+    return err;
 }
 
 static bool reload(struct control *c, const char *cause, struct findings *findings, struct error *error)

@@ -241,7 +241,6 @@ static enum err boot(struct boot *b, struct error *error)
     c->providers = c->services ? providers_new(c->loop, c->services) : NULL;
     if (!c->providers)
         return ERR_NOMEM;
-    TRY(services_apply(c->services, c->config));
     TRY(probe(b, error)); /* before anything is written: a second gateway on the port ends here */
     TRY(listeners_open(b, error));
     TRY(identity_settle(c->shepherd, &c->config->server, b->bound, b->bound_count, error));
@@ -264,6 +263,17 @@ static void sockets_remove(const struct boot *b)
             address_format(&b->bound[i], true, text, sizeof text);
             unlink(text + strlen("unix:"));
         }
+}
+
+/* What would outlast the process. A worker that runs may be using the store. */
+static void boot_undo(struct boot *b)
+{
+    const struct gateway *g = &b->control.gateway;
+    for (size_t i = 0; i < g->worker_count; i++)
+        if (g->workers[i]->running)
+            return;
+    store_close(g->store);
+    sockets_remove(b);
 }
 
 static void shut_down(struct boot *b)
@@ -314,6 +324,7 @@ int serve_main(const struct cli_options *options)
         return EXIT_FAILED;
     }
     if (boot(&b, &error) != OK) {
+        boot_undo(&b);
         shepherd_end(b.control.shepherd);
         return fail(error_text(&error));
     }

@@ -203,6 +203,7 @@ struct log_reader {
     struct reply reply;
     uint64_t offset;
     bool is_waiting; /* the answer comes as a reply */
+    bool is_over;    /* the last line has been read */
     bool withdrawn;
 };
 
@@ -223,10 +224,12 @@ static void reader_enter(void *argument)
 {
     struct log_reader *reader = argument;
     struct service *s = service_current(reader->service);
-    if (reader->offset < s->log->end || s->retired || s->all->stopping)
+    if (reader->offset < s->log->end)
         return;
-    reader->is_waiting = true;
-    list_push_back(&s->log->readers, &reader->node);
+    reader->is_over = s->retired || s->all->stopping;
+    reader->is_waiting = !reader->is_over;
+    if (reader->is_waiting)
+        list_push_back(&s->log->readers, &reader->node);
 }
 
 static void reader_withdraw(void *argument)
@@ -244,6 +247,8 @@ enum err service_logs_wait(struct task *t, struct service *s, uint64_t offset, u
     enum err err = OK;
     while (reader.is_waiting && !reader.reply.done && err == OK)
         err = task_park(t, deadline);
+    if (reader.is_over)
+        return ERR_END;
     if (!reader.is_waiting || reader.reply.done)
         return OK;
     loop_call(t, s->control, reader_withdraw, &reader);

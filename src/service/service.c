@@ -166,12 +166,12 @@ static void idle_check(struct service *s)
         service_arm(s);
         return;
     }
-    if (word_in_flight(word_read(&s->word)) > 0) {
+    if (word_in_flight(word_read(&s->word)) > 0 || !list_empty(&s->queue)) {
         timer_set(s->control, &s->timer, clock_after(service_now(s), s->config->idle_timeout_ms));
         return;
     }
     uint64_t last = atomic_load_explicit(&s->last_end, memory_order_relaxed);
-    if (clock_after(last, s->config->idle_timeout_ms) > service_now(s) || !list_empty(&s->queue)) {
+    if (clock_after(last, s->config->idle_timeout_ms) > service_now(s)) {
         service_arm(s);
         return;
     }

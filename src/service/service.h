@@ -115,7 +115,8 @@ struct log_text {
 };
 void service_logs(struct task *t, struct service *s, struct arena *arena, uint64_t offset, size_t tail,
                   struct log_text *out);
-/* Waits until there is something at or after `offset`: OK, ERR_TIMEOUT, ERR_CANCELLED. */
+/* Waits until there is something at or after `offset`: OK, ERR_TIMEOUT, ERR_CANCELLED. ERR_END: the service
+   is gone, nothing more comes. */
 enum err service_logs_wait(struct task *t, struct service *s, uint64_t offset, uint64_t deadline) MUST_CHECK;
 
 /* Brings the gauge of requests in flight up to date, for all services of the registry `any` belongs to:

@@ -105,6 +105,11 @@ uint32_t provider_label(const struct provider *p);
  * provider). */
 struct str provider_model_name(const struct provider *p, struct str model);
 
+/* It stands at a URL, and not on a service. */
+bool provider_has_origin(const struct provider_config *config);
+/* NULL with the reason: a CA file, memory. */
+const struct origin *provider_config_origin(const struct provider_config *config, struct error *error);
+
 /* Where its paths begin: at the prefix of its URL; on a service without a URL at /v1; at Azure's .../openai,
    whatever deployment the URL goes on to name. */
 void provider_add_base(struct buf *out, const struct provider_config *config, struct str prefix);

@@ -70,21 +70,29 @@ static struct provider_state *state_for(struct providers *all, const struct prov
     return gate ? provider_state_new(all, config, gate) : NULL;
 }
 
+bool provider_has_origin(const struct provider_config *config)
+{
+    return !config->disabled && !config->service.n;
+}
+
+const struct origin *provider_config_origin(const struct provider_config *config, struct error *error)
+{
+    struct tls_client_options tls = {config->tls.ca, config->tls.insecure_skip_verify,
+                                     config->tls.allow_unclean_close};
+    return origin_intern(&config->base_url, &tls, error);
+}
+
 static enum err entry_place(struct providers *all, struct provider *p, struct error *error)
 {
     const struct provider_config *config = p->config;
-    struct tls_client_options tls = {config->tls.ca, config->tls.insecure_skip_verify,
-                                     config->tls.allow_unclean_close};
-    if (config->disabled)
+    if (provider_has_origin(config) && !(p->origin = provider_config_origin(config, error)))
+        return error->err;
+    if (config->disabled || p->origin)
         return OK;
-    if (config->service.n) {
-        p->service = services_get(all->services, config->service);
-        return p->service ? OK
-                          : error_set(error, ERR_CONFIG, "provider %.*s: there is no service %.*s",
-                                      STR_ARG(config->name), STR_ARG(config->service));
-    }
-    p->origin = origin_intern(&config->base_url, &tls, error);
-    return p->origin ? OK : error->err;
+    p->service = services_get(all->services, config->service);
+    return p->service ? OK
+                      : error_set(error, ERR_CONFIG, "provider %.*s: there is no service %.*s",
+                                  STR_ARG(config->name), STR_ARG(config->service));
 }
 
 static enum err pool_fill(struct providers *all, struct provider_pool *p, struct error *error)

@@ -45,7 +45,7 @@ static void check_snapshot(const struct config *c)
 }
 
 /* A file that is wrong is shown too. */
-static void check_shown(const struct config_sources *sources, bool is_good)
+static void check_shown(struct str input, const struct config_sources *sources, bool is_good)
 {
     static const struct source source = {.name = {"shown", 5}, .folder = {"/", 1}};
     CLEANUP(arena_free) struct arena arena = {0};
@@ -53,7 +53,9 @@ static void check_shown(const struct config_sources *sources, bool is_good)
     CLEANUP(findings_free) struct findings findings = {0}, findings_again = {0};
     config_write_merged(sources, &text, &findings);
     REQUIRE(buf_err(&text) == OK);
-    REQUIRE(str_find_str(buf_str(&text), STR(SECRET)) == text.n);
+    if (str_find_str(input, STR(SECRET)) ==
+        input.n) /* what somebody typed in any place is no secret of ours */
+        REQUIRE(str_find_str(buf_str(&text), STR(SECRET)) == text.n);
     if (!is_good)
         return;
     struct node *again = yaml_parse(&arena, &source, buf_str(&text), &findings_again);
@@ -74,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         check_snapshot(c);
         REQUIRE(str_eq(c->process_fingerprint, again->process_fingerprint));
     }
-    check_shown(&sources, c != NULL);
+    check_shown(input_str(bytes, n), &sources, c != NULL);
     config_unref(c);
     config_unref(again);
     return 0;

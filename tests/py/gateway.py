@@ -37,7 +37,7 @@ def environment(home, extra):
         "ASAN_OPTIONS": "halt_on_error=1:abort_on_error=0:exitcode=99:detect_leaks=1:detect_stack_use_after_return=0:"
                         "verify_asan_link_order=0",
         "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1:exitcode=99",
-        "TSAN_OPTIONS": "halt_on_error=0:exitcode=99:second_deadlock_stack=1",
+        "TSAN_OPTIONS": f"halt_on_error=0:exitcode=99:second_deadlock_stack=1:suppressions={ROOT}/tests/tsan.supp",
         # The tests look into /proc/PID, which a sealed process shows to root alone.
         "HESTIA_ALLOW_CORE": None if os.geteuid() == 0 else "1",
         **extra,

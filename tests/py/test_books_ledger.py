@@ -211,6 +211,18 @@ def test_default_place(pool, tmp_path):
     assert (gateway.folder / ".local" / "state" / "hestia" / "hestia.db").exists()
 
 
+def test_a_start_that_fails_leaves_the_books_as_it_found_them(hestia, tmp_path):
+    """Closed properly, or the next start would search a large file for damage; and no socket stays behind."""
+    path, socket = tmp_path / "books.db", tmp_path / "socket"
+    server = {"tls": {"cert": "nowhere.pem", "key": "nowhere.pem"}}
+    gateway = hestia({**pool_config(), "server": server, "storage": {"path": str(path)}}, arguments=("--listen", f"unix:{socket}"), wait=False)
+    gateway.expected_exit = 1
+    assert gateway.wait_exit() == 1
+    assert "nowhere.pem" in gateway.stderr
+    assert (tmp_path / "books.db-lock").read_text() == "clean\n"
+    assert not socket.exists()
+
+
 def test_newer_schema_is_refused(hestia, tmp_path):
     import sqlite3
 

@@ -312,6 +312,19 @@ def test_start_deadline(hestia, fake):
     gateway.wait_state("f", "cold")
 
 
+def test_health_check_that_is_answered_with_interim_responses_only(hestia, backend):
+    """Without end, as fast as they come: the control thread reads no more than a few."""
+    def flood(peer, request):
+        while True:
+            peer.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 1000)
+
+    backend.handler = flood
+    gateway = hestia(one({"base_url": backend.url, "health_url": backend.url + "/health"}))
+    with gateway.connect() as connection:
+        connection.request("GET", "/services/f/")
+        gateway.wait_event("health_check_failed", metadata=lambda data: "interim" in data["error"])
+
+
 def test_start_deadline_of_an_external_service(hestia, backend):
     backend.on("/health", lambda peer, request: peer.respond(503))
     gateway = hestia(one({"base_url": backend.url, "health_url": backend.url + "/health", "start_timeout_seconds": 1}))

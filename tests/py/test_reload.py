@@ -63,6 +63,24 @@ def test_bad_edit_keeps_the_old_config_and_says_why(hestia, backend, bad):
     assert gateway.get("/services/good/").body == b"ok"
 
 
+@pytest.mark.parametrize("broken", [
+    {"server": {"tls": {"cert": "nowhere.pem", "key": "nowhere.pem"}}},
+    {"pricing": {"import": "nowhere.json"}},
+    {"providers": [{"name": "p", "base_url": "https://127.0.0.1:1/v1", "api_key": "k", "tls": {"ca": "nowhere.pem"}}]},
+], ids=["certificate", "prices", "authority"])
+def test_what_fails_only_when_it_is_put_to_use_changes_nothing_either(hestia, fake, broken):
+    """The service that the same edit changes goes on as it was: same process, same settings, still the one that is asked."""
+    service = fake()
+    providers = [{"name": "old", "base_url": "http://127.0.0.1:1/v1", "api_key": "k", "models": ["m"]}]
+    gateway = hestia({"services": {"f": service.config()}, "providers": providers})
+    gateway.start("f")
+    gateway.reload({"services": {"f": service.config(env={"NEW": "1"})}, "providers": providers, **broken}, result="failed")
+    assert gateway.status("f")["state"] == "hot"
+    page = gateway.get("/services/f/env", [("Accept", "text/html")])
+    assert page.status == 200 and "NEW" not in page.json
+    assert service.starts == 1 and not has_ended(service.pids[0])
+
+
 def test_reload_of_the_same_changes_nothing(hestia, fake):
     service = fake()
     config = {"services": {"f": service.config()}}
@@ -93,6 +111,17 @@ def test_removed_service_ends(hestia, fake):
     gateway.reload({"services": {}})
     eventually(lambda: has_ended(service.pids[0]), "its process ended")
     assert gateway.get("/services/f/").status == 404
+
+
+def test_who_follows_the_log_of_a_removed_service_comes_to_its_end(hestia, fake):
+    service = fake("--say", "first line")
+    gateway = hestia({"services": {"f": service.config()}})
+    gateway.start("f")
+    with gateway.connect() as connection:
+        connection.request("GET", "/v1/services/f/logs?follow=1")
+        connection.read_until(b"data: ")
+        gateway.reload({"services": {}})
+        connection.read_until(b"\n0\r\n\r\n")
 
 
 @pytest.mark.threads
