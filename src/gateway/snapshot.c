@@ -132,8 +132,8 @@ static void use_book(struct snapshot *s, struct book *book)
     s->open_strategy = book_anonymous(book);
     if (!s->open_strategy)
         s->open_strategy = s->operators_strategy;
-    s->needs_key = has_keys || (book_has_clients(book) && is_reachable(s->config) && !auth->allow_open);
-    s->llm_needs_key = has_keys || book_has_clients(book);
+    s->needs_key = has_keys || (book_needs_keys(book) && is_reachable(s->config) && !auth->allow_open);
+    s->llm_needs_key = has_keys || book_needs_keys(book);
 }
 
 static enum err add_books(struct snapshot *s, struct books *books, struct error *error)

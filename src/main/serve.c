@@ -205,6 +205,19 @@ static enum err store_begin(struct control *c, struct error *error)
     return OK;
 }
 
+/* Nobody gets in because a file is out of reach. */
+static void missed_clients_settle(struct gateway *g, const struct storage_config *storage)
+{
+    if (!store_misses_clients(g->store, &(struct store_options){.path = storage->path}))
+        return;
+    books_miss_clients(g->books);
+    log_event(LOG_WARNING, "clients_unknown",
+              "There may be clients whose keys cannot be checked now: the LLM routes want a key of "
+              "auth.api_keys, of a client in the configuration or of a new one. %s",
+              g->store ? "Repair or remove the damaged database beside the new one, then restart"
+                       : "Give this gateway a storage.path of its own, or make its own readable");
+}
+
 static enum err books_begin(struct control *c, struct error *error)
 {
     struct gateway *g = &c->gateway;
@@ -213,6 +226,7 @@ static enum err books_begin(struct control *c, struct error *error)
     g->books = books_new(c->loop, g->store);
     if (!g->rests || !g->books)
         return error_set(error, ERR_NOMEM, "out of memory");
+    missed_clients_settle(g, &c->config->storage);
     return books_load(g->books, c->config, error);
 }
 

@@ -75,7 +75,8 @@ enum err database_open(struct store *s, bool was_clean, struct error *error)
     log_event(
         LOG_ERROR, "store_damaged",
         "The database %s is damaged (%s): moved to %s, and a new one is begun. Clients and strategies made "
-        "through the API are gone until it is repaired",
+        "through the API are gone until it is repaired; as long as that file is there, the LLM routes want a "
+        "key",
         path, error_text(&found), buf_c(&aside));
     TRY(folder_file(path, error));
     return database_try(s, path, false, &damaged, error);

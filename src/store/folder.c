@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "loop/crypto.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -191,4 +192,19 @@ enum err folder_move_aside(const char *path, struct buf *to, struct error *error
     TRY(move_one(path, name, "-wal", error));
     TRY(move_one(path, name, "-shm", error));
     return move_one(path, name, "", error);
+}
+
+bool folder_has_damaged(const char *path)
+{
+    CLEANUP(buf_free) struct buf folder = BUF(0), start = BUF(0);
+    const char *slash = strrchr(path, '/');
+    buf_add(&folder, path, slash ? (size_t)(slash - path) + 1 : 0);
+    buf_addf(&start, "%s.damaged-", slash ? slash + 1 : path);
+    DIR *d = opendir(folder.n ? buf_c(&folder) : ".");
+    bool found = false;
+    for (const struct dirent *e; d && !found && (e = readdir(d));)
+        found = str_starts(str_from_c(e->d_name), buf_str(&start));
+    if (d)
+        closedir(d);
+    return found;
 }

@@ -23,5 +23,7 @@ enum err folder_pepper(const char *path, uint8_t pepper[PEPPER_SIZE], bool *made
 
 /* Renames the database and its log to PATH.damaged-TIME…; `to` gets the new name. */
 enum err folder_move_aside(const char *path, struct buf *to, struct error *error) MUST_CHECK;
+/* Whether such a one is there. */
+bool folder_has_damaged(const char *path);
 
 #endif

@@ -127,6 +127,17 @@ struct db *db_open(const char *path, bool *damaged, struct error *error)
     return NULL;
 }
 
+struct db *db_look(const char *path)
+{
+    struct db *db = mem_alloc(sizeof *db);
+    if (!db)
+        return NULL;
+    if (sqlite3_open_v2(path, &db->handle, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK)
+        return db;
+    db_close(db);
+    return NULL;
+}
+
 void db_close(struct db *db)
 {
     if (!db)

@@ -21,6 +21,8 @@ struct sqlite3_stmt;
 /* Opens or makes the file, in WAL mode. NULL with the reason; *damaged says that the file is no good, rather
    than out of reach. */
 struct db *db_open(const char *path, bool *damaged, struct error *error);
+/* To read only, whoever else has it open. NULL: it cannot be opened. */
+struct db *db_look(const char *path);
 /* Puts the write-ahead log into the file first. NULL is fine. */
 void db_close(struct db *db);
 

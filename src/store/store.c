@@ -8,6 +8,7 @@
 #include "loop/thread.h"
 
 #include <semaphore.h>
+#include <unistd.h>
 
 enum {
     BATCH_MS = 500,
@@ -208,12 +209,37 @@ static void thread_end(struct store *s)
 
 /* ---- opening and closing ------------------------------------------------------------------------------- */
 
-static void pepper_warn(struct store *s, bool made)
+/* -1: that cannot be read. */
+static int64_t count_clients(struct db *db)
 {
     CLEANUP(query_end)
-    struct query q = query_make(s->db, "SELECT count(*) FROM definitions WHERE kind = ? AND NOT is_deleted");
+    struct query q = query_make(db, "SELECT count(*) FROM definitions WHERE kind = ? AND NOT is_deleted");
     query_i64(&q, STORE_CLIENTS);
-    if (made && query_step(&q) && query_get_i64(&q) > 0)
+    return query_step(&q) ? query_get_i64(&q) : -1;
+}
+
+static bool has_clients(const char *path)
+{
+    struct db *db = db_look(path);
+    bool has = !db || count_clients(db) != 0;
+    db_close(db);
+    return has;
+}
+
+bool store_misses_clients(const struct store *s, const struct store_options *options)
+{
+    CLEANUP(buf_free) struct buf path = BUF(0);
+    struct error ignored;
+    if (folder_path(&path, options->path, &ignored) != OK)
+        return false;
+    if (folder_has_damaged(buf_c(&path)))
+        return true;
+    return !s && access(buf_c(&path), F_OK) == 0 && has_clients(buf_c(&path));
+}
+
+static void pepper_warn(struct store *s, bool made)
+{
+    if (made && count_clients(s->db) > 0)
         log_event(LOG_ERROR, "pepper_lost",
                   "%s-pepper was gone: the keys of all clients made through the API are invalid; rotate them",
                   buf_c(&s->path));

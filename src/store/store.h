@@ -26,6 +26,10 @@ struct store_options {
    migrates it in one transaction, replays the journal of an earlier run, starts the thread. NULL with the
    reason: a newer schema, a path that cannot be written, the lock. */
 struct store *store_open(const struct store_options *options, struct error *error);
+/* Whether there may be clients that nobody can know here. A damaged database was moved aside and lies there
+   still; or (s is NULL) there is one that could not be opened, and it has clients, or does not even tell.
+   Boot, blocking. */
+bool store_misses_clients(const struct store *s, const struct store_options *options);
 /* After the workers have ended: everything settled is written, the database closed. NULL is fine. */
 void store_close(struct store *s);
 /* Whether accounts can be written now: false after a failed write until one succeeds. Any thread, cheap. */

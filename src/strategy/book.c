@@ -55,9 +55,9 @@ const struct book_client *book_client_by_key(const struct book *b, struct str ke
 
 /* ---- ids --------------------------------------------------------------------------------------------- */
 
-bool book_has_clients(const struct book *b)
+bool book_needs_keys(const struct book *b)
 {
-    return b->client_count > 0;
+    return b->client_count > 0 || b->misses_clients;
 }
 
 const struct book_client *book_client(const struct book *b, struct str id)

@@ -44,7 +44,8 @@ void book_unref(struct book *b);
 const struct book_client *book_client_by_key(const struct book *b, struct str key);
 /* "hk_…": a key of ours, known or not. */
 bool book_key_is_ours(struct str key);
-bool book_has_clients(const struct book *b); /* then the LLM routes need a key */
+/* There are clients, or there may be some that are out of reach: then the LLM routes need a key. */
+bool book_needs_keys(const struct book *b);
 const struct book_client *book_client(const struct book *b, struct str id);
 const struct book_strategy *book_strategy(const struct book *b, struct str id);
 const struct book_strategy *book_anonymous(const struct book *b); /* auth.anonymous; NULL = none */
@@ -82,6 +83,8 @@ void strategy_write_limit(struct json *j, const struct rate_limit_config *limit)
 struct books;
 
 struct books *books_new(struct loop *control, struct store *store); /* store: NULL = nothing is kept */
+/* Before books_load: see store_misses_clients. */
+void books_miss_clients(struct books *all);
 /* Boot: rows of the store, counters of the last day; makes `default` where there is none, clears parents that
    are gone, and writes that down. */
 enum err books_load(struct books *all, const struct config *config, struct error *error) MUST_CHECK;

@@ -116,6 +116,7 @@ struct book {
     size_t strategy_count;
     struct book_client *clients;
     size_t client_count;
+    bool misses_clients;
     struct map strategy_by_id, client_by_id, client_by_lookup;
     struct map client_by_sha256; /* keys of the configuration */
     struct map warned;           /* what was found wrong: said once, not at every change */
@@ -143,6 +144,7 @@ struct books {
     struct store *store;  /* fixed; may be NULL */
     uint8_t pepper[PEPPER_SIZE];
     struct book_rows of[2]; /* index: enum store_table */
+    bool misses_clients;    /* there may be some whose rows are out of reach */
     struct map buried[2];   /* ids of deleted rows -> struct book_grave */
     uint64_t buried_floor;  /* the highest revision of those that are not in the maps any more */
     struct book *current;

@@ -42,7 +42,7 @@ static void test_default_is_made(void **state)
     assert_int_equal(shelf.writes, 1); /* it is there: nothing to write */
     assert_int_equal(book_strategy(look(), STR("default"))->revision, 1);
     assert_int_equal(book_strategy_count(seen), 1);
-    assert_false(book_has_clients(seen));
+    assert_false(book_needs_keys(seen));
 }
 
 static void test_default_of_config(void **state)
@@ -360,7 +360,7 @@ static void test_keys(void **state)
     /* disabled, enabled */
     assert_int_equal(do_change(BOOK_CLIENT_UPDATE, STR("al"), "{\"enabled\":false}"), OK);
     assert_null(book_client_by_key(seen, str_from_c(key)));
-    assert_true(book_has_clients(seen));
+    assert_true(book_needs_keys(seen));
     assert_int_equal(do_change(BOOK_CLIENT_UPDATE, STR("al"), "{\"enabled\":true}"), OK);
     assert_non_null(book_client_by_key(seen, str_from_c(key)));
     assert_int_equal(do_change(BOOK_CLIENT_DELETE, STR("al"), ""), OK);

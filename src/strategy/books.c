@@ -45,6 +45,11 @@ void books_free(struct books *all)
     mem_free(all);
 }
 
+void books_miss_clients(struct books *all)
+{
+    all->misses_clients = true;
+}
+
 void books_on_change(struct books *all, struct books_publisher publisher)
 {
     all->publisher = publisher;
@@ -61,6 +66,7 @@ enum err books_rebuild(struct books *all, struct config *config)
         book_build(config, &all->of[STORE_STRATEGIES], &all->of[STORE_CLIENTS], all->pepper, all->current);
     if (!b)
         return ERR_NOMEM;
+    b->misses_clients = all->misses_clients;
     book_unref(all->current);
     all->current = b;
     return OK;

@@ -124,6 +124,39 @@ def test_second_gateway_on_the_same_books_is_refused(pool, hestia, tmp_path):
     assert "storage.path" in second.stderr_path.read_text() or path in second.stderr_path.read_text()
 
 
+@pytest.mark.parametrize("others", [False, True])
+def test_a_second_gateway_beside_the_default_books_lets_nobody_in_without_a_key(pool, hestia, tmp_path, others):
+    """It keeps no accounts. Where the books have clients, it cannot know their keys; where they have none, all is open."""
+    a = pool.upstream()
+    home = {"HOME": tmp_path / "home"}
+    first = pool.start(a, env=home)
+    key = Admin(first).create_client("ann")["key"] if others else None
+    second = pool.start(a, env=home)
+    assert second.wait_event("store_unavailable")
+    assert ask(second).status == (401 if others else 200)
+    if others:
+        assert ask(second, fields=bearer(key)).status == 401
+        assert second.wait_event("clients_unknown")["level"] == "WARNING"
+
+
+def test_damaged_books_let_nobody_in_without_a_key(pool, tmp_path):
+    """Until the file that nobody can read is gone."""
+    a, path = pool.upstream(), tmp_path / "books.db"
+    gateway = pool.start(a, storage={"path": str(path)})
+    Admin(gateway).create_client("ann")
+    gateway.stop()
+    path.write_bytes(b"x" * 100 + path.read_bytes()[100:])
+    gateway = pool.start(a, storage={"path": str(path)})
+    assert gateway.wait_event("store_damaged") and gateway.wait_event("clients_unknown")
+    assert ask(gateway).status == 401
+    assert served(ask(gateway, fields=bearer(Admin(gateway).create_client("bob")["key"]))) == "a"
+    gateway.stop()
+    for file in tmp_path.glob("books.db*"):
+        file.unlink() if file.is_file() else None
+    gateway = pool.start(a, storage={"path": str(path)})
+    assert served(ask(gateway)) == "a"
+
+
 # ---- selection
 
 
