@@ -14,7 +14,7 @@ enum err answer_send(struct api_call *call, struct response *response, int statu
 bool answer_query_flag(struct api_call *call, struct str name);
 
 api_handler health_answer, ready_answer;
-api_handler services_answer, status_answer, start_answer, stop_answer;
+api_handler services_answer, service_strategies_answer, status_answer, start_answer, stop_answer;
 api_handler logs_answer;
 api_handler metrics_answer, service_metrics_answer, metrics_text_answer;
 api_handler openapi_answer;

@@ -63,6 +63,36 @@ static const struct openapi_schema schemas[] = {
             "services": {"type": "array", "items": {"$ref": "#/components/schemas/ServiceStatus"}}
         }
     })},
+    {"ServiceStrategies", JSON_TEXT({
+        "type": "object",
+        "required": ["loaded_strategies", "service_configurations"],
+        "properties": {
+            "loaded_strategies": {"type": "object"},
+            "service_configurations": {
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object",
+                    "required": ["strategy", "instances", "base_url"],
+                    "properties": {
+                        "strategy": {"type": ["string", "null"]},
+                        "instances": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "required": ["url", "weight"],
+                                "properties": {
+                                    "url": {"type": "string"},
+                                    "weight": {"type": "integer"},
+                                    "region": {"type": "string"}
+                                }
+                            }
+                        },
+                        "base_url": {"type": ["string", "null"]}
+                    }
+                }
+            }
+        }
+    })},
     {"Counters", JSON_TEXT({
         "type": "object",
         "description": "From name or name[label=value,…] to a count",

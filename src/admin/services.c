@@ -48,6 +48,52 @@ enum err services_answer(struct task *t, struct api_call *call, struct response 
     return answer_send(call, response, 200, &body);
 }
 
+static void strategy_write(struct json *j, const struct service_config *config)
+{
+    json_key_dynamic(j, config->id);
+    json_put_object(j);
+    if (config->strategy.n)
+        json_key_str(j, "strategy", config->strategy);
+    else
+        json_key_null(j, "strategy");
+    json_key_array(j, "instances");
+    for (size_t i = 0; i < config->instance_count; i++) {
+        const struct instance_config *instance = &config->instances[i];
+        json_put_object(j);
+        json_key_str(j, "url", instance->url_text);
+        json_key_u64(j, "weight", instance->weight);
+        if (instance->region.n)
+            json_key_str(j, "region", instance->region);
+        json_end(j);
+    }
+    json_end(j);
+    if (config->base_url_text.n)
+        json_key_str(j, "base_url", config->base_url_text);
+    else
+        json_key_null(j, "base_url");
+    json_end(j);
+}
+
+/* Strategies here are code that chooses among a service's instances (contract/hestia.md 1.7), not what
+   clients have. None can be loaded yet. */
+enum err service_strategies_answer(struct task *t, struct api_call *call, struct response *response)
+{
+    const struct config *config = call->snapshot->config;
+    struct buf body = BUF(ANSWER_MAX);
+    struct json j = json_to(&body);
+    json_put_object(&j);
+    json_key_object(&j, "loaded_strategies");
+    json_end(&j);
+    json_key_object(&j, "service_configurations");
+    for (size_t i = 0; i < config->service_count; i++)
+        if (config->services[i].strategy.n || config->services[i].instance_count)
+            strategy_write(&j, &config->services[i]);
+    json_end(&j);
+    json_end(&j);
+    buf_add_char(&body, '\n');
+    return answer_send(call, response, 200, &body);
+}
+
 enum err status_answer(struct task *t, struct api_call *call, struct response *response)
 {
     struct buf body = BUF(ANSWER_MAX);

@@ -30,11 +30,16 @@ static void write_prices(struct json *j, const struct price *p)
     json_key_c(j, "currency", "USD");
 }
 
-static void write_capabilities(struct json *j)
+/* No provider says it; the name does. */
+static void write_capabilities(struct json *j, struct str id)
 {
     json_key_array(j, "capabilities");
-    json_str(j, STR("chat"));
-    json_str(j, STR("completion"));
+    if (str_find_str_nocase(id, STR("embed")) < id.n) {
+        json_str(j, STR("embedding"));
+    } else {
+        json_str(j, STR("chat"));
+        json_str(j, STR("completion"));
+    }
     json_end(j);
 }
 
@@ -49,6 +54,7 @@ static void write_model(struct json *j, const struct api_call *call, const struc
     json_key_str(j, "provider", m->owned_by);
     json_key_u64(j, "context_window", price.context_window);
     json_key_bool(j, "supports_streaming", true);
+    write_capabilities(j, m->id);
     if (price.known) {
         json_key_object(j, "pricing");
         write_prices(j, &price);
@@ -76,7 +82,7 @@ static void write_auto(struct json *j, const struct api_call *call)
     json_key_c(j, "provider", "localrouter");
     json_key_u64(j, "context_window", 0);
     json_key_bool(j, "supports_streaming", true);
-    write_capabilities(j);
+    write_capabilities(j, id);
     json_end(j);
 }
 

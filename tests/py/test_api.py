@@ -54,6 +54,16 @@ def test_list_of_services(api):
     assert all(set(status) >= STATUS_KEYS for status in listed["services"])
 
 
+def test_strategies_of_services(hestia, backend):
+    """As the quickstart asks for them: the services that have instances or name a strategy."""
+    instances = [{"url": backend.url, "region": "eu"}, {"url": backend.url + "/b", "weight": 3}]
+    gateway = hestia({"services": {"s": {"base_url": backend.url}, "pool": {"strategy": "load_balancer", "instances": instances}}})
+    assert gateway.get("/v1/strategies").json == {
+        "loaded_strategies": {},
+        "service_configurations": {"pool": {"strategy": "load_balancer", "base_url": None, "instances": [
+            {"url": backend.url, "weight": 1, "region": "eu"}, {"url": backend.url + "/b", "weight": 3}]}}}
+
+
 def test_start_and_stop(api):
     response = api.post("/v1/services/s/start", b"ignored")
     assert response.status == 202 and response.json["message"] == "Service start initiated"

@@ -83,7 +83,7 @@ def test_one_model(pool):
         response = gateway.get(f"/v1/models/{path}")
         assert response.status == 200, response
         assert response.json == {"id": name, "object": "model", "created": response.json["created"], "owned_by": "a", "provider": "a",
-                                 "context_window": 0, "supports_streaming": True}
+                                 "context_window": 0, "supports_streaming": True, "capabilities": ["chat", "completion"]}
 
 
 @pytest.mark.parametrize("path", ["nothing", "org/nothing", "x/", "X", "x%00", "%2e%2e"])
