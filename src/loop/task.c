@@ -174,7 +174,7 @@ static void task_entry(void)
 static void task_deadline_due(struct timer *timer)
 {
     struct task *t = CONTAINER_OF(timer, struct task, timer);
-    if (!t->parked)
+    if (!t->parked || t->woken) /* what it waits for is there, late as we all are */
         return;
     t->timed_out = true;
     task_wake(t);

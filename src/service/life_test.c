@@ -144,7 +144,7 @@ static void test_start_that_fails_at_once(void **state)
 static void test_start_timeout(void **state)
 {
     struct service_config c = plain_config("x");
-    c.start_timeout_ms = 60;
+    c.start_timeout_ms = 1000;
     fake.start_ms = -1;
     struct service *s = begin(&c);
     user_start(&users[0], 0);
@@ -334,7 +334,7 @@ static void test_stop_during_start(void **state)
 static void test_request_during_stop_restarts(void **state)
 {
     struct service_config c = plain_config("x");
-    fake.stop_ms = 60;
+    fake.stop_ms = 500;
     struct service *s = begin(&c);
     user_start(&users[0], 0);
     STAGE_AWAIT(&gone, 1);

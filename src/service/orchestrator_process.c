@@ -6,6 +6,7 @@
 #include "service/orchestrator.h"
 
 #include "base/mem.h"
+#include "loop/crypto.h"
 #include "service/child_texts.h"
 
 #include <errno.h>
@@ -17,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { OUTPUT_CHUNK = 16 << 10, OUTPUT_PER_TURN = 256 << 10 };
+enum { OUTPUT_CHUNK = 16 << 10, OUTPUT_PER_TURN = 256 << 10, PORT_ATTEMPTS = 32 };
 
 struct orchestration {
     struct child child;
@@ -53,15 +54,26 @@ static bool port_probe(int family, uint16_t *port)
     return ok || (!is_four && is_absent); /* a machine without IPv6 has no conflict there */
 }
 
+/* Any of those that no connection gets by itself (ip_local_port_range begins at 32768): between our look at
+   it and the moment when the service takes it, a second may pass. The last tries leave the choice to the
+   kernel.
+ */
+static uint16_t port_propose(int attempt)
+{
+    enum { PROPOSED_FIRST = 20000, PROPOSED = 12768 };
+    uint16_t random;
+    crypto_random(&random, sizeof random);
+    return attempt < PORT_ATTEMPTS / 2 ? (uint16_t)(PROPOSED_FIRST + random % PROPOSED) : 0;
+}
+
 /* Free on 127.0.0.1 and on ::1, because "localhost" may be either. */
 static bool port_allocate(uint16_t *port)
 {
-    for (int i = 0; i < 16; i++) {
-        uint16_t four = 0;
-        if (!port_probe(AF_INET, &four))
-            return false;
+    for (int i = 0; i < PORT_ATTEMPTS; i++) {
+        uint16_t four = port_propose(i);
+        bool is_free = port_probe(AF_INET, &four);
         uint16_t six = four;
-        if (port_probe(AF_INET6, &six)) {
+        if (is_free && port_probe(AF_INET6, &six)) {
             *port = four;
             return true;
         }

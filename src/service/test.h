@@ -412,7 +412,7 @@ static inline void user_task(struct task *t, void *argument)
     if (lease.service) {
         pthread_mutex_lock(&stage_lock);
         fake.using --;
-        fake.unused_since = clock_now();
+        fake.unused_since = loop_now(t->loop); /* what the release will see */
         pthread_mutex_unlock(&stage_lock);
     }
     lease_release(&lease, t->loop);

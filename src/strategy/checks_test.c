@@ -225,7 +225,7 @@ static void test_checks_are_parallel(void **state)
     snprintf(silent, sizeof silent, "http://127.0.0.1:%u/v1", port);
     p[0].base_url_text = str_from_c(silent);
     struct config *c = checking(p, 2);
-    c->routing.health_check.timeout_ms = 300;
+    c->routing.health_check.timeout_ms = 2000;
     use(c);
     STAGE_AWAIT(&server.checks, 3);
     assert_true(status_at(0).healthy); /* its first check still waits */

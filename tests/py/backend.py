@@ -7,6 +7,7 @@ import ssl
 import struct
 import threading
 
+from ports import bound_socket
 from waiting import DEADLINE, eventually
 from wire import parse_fields, read_frame, websocket_accept, websocket_frame
 
@@ -174,7 +175,7 @@ def raw(data, close=True):
 class Backend:
     """`handler(peer, request)` answers everything, unless `on(path, handler)` knows better."""
 
-    def __init__(self, handler=answer_ok, tls=None, unix=None, port=0):
+    def __init__(self, handler=answer_ok, tls=None, unix=None, port=None):
         self.handler = handler
         self.handlers = {}
         self.requests = []
@@ -188,9 +189,7 @@ class Backend:
             self.listener.bind(str(unix))
             self.port, self.url = None, f"unix:{unix}"
         else:
-            self.listener = socket.socket()
-            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self.listener.bind(("127.0.0.1", port))
+            self.listener = bound_socket(port)
             self.port = self.listener.getsockname()[1]
             self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         self.listener.listen(512)

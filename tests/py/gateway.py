@@ -268,7 +268,7 @@ def processes_mentioning(word):
             state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             continue
-        if str(word) in command and state != "Z" and "pytest" not in command:
+        if str(word) in command and state != "Z" and "pytest" not in command.replace(str(word), ""):
             found.append((int(folder.name), command))
     return found
 

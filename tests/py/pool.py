@@ -3,10 +3,10 @@ them, and a stream as its client reads it."""
 
 import json
 import random
-import socket
 import threading
 
 from backend import Backend
+from ports import unused_port
 from waiting import DEADLINE, eventually
 from wire import Closed
 
@@ -234,9 +234,7 @@ def pool_config(*providers, routing=None, **config):
 
 def closed_url():
     """Where nobody listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    return f"http://127.0.0.1:{unused_port()}/v1"
 
 
 def refusing(name="refusing", **more):

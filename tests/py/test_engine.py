@@ -251,7 +251,7 @@ def test_client_of_the_dispatcher_that_leaves_is_noticed(proxy, backend):
         connection.request("POST", "/v1/requests", [("Content-Type", "application/json")], body)
         backend.wait_path("/slow")
         connection.close()
-        eventually(lambda: in_flight(proxy) == 0, "it is noticed", seconds=1)
+        eventually(lambda: in_flight(proxy) == 0, "it is noticed")
     opened(gone, "the upstream's connection is closed")
 
 
@@ -375,7 +375,7 @@ def test_second_sigterm_while_a_request_is_held(hestia, backend, fake):
 def test_client_that_comes_while_the_services_stop(hestia, fake):
     """Nobody waits for it any more; what it holds is given back all the same."""
     service = fake("--ignore-term")
-    gateway = hestia({"server": {"workers": 1}, "services": {"f": service.config(stop_timeout_ms=1000)}})
+    gateway = hestia({"server": {"workers": 1}, "services": {"f": service.config(stop_timeout_ms=3000)}})
     gateway.start("f")
     gateway.signal(signal.SIGTERM)
     service.wait_line("terms")

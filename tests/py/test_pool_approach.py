@@ -1,12 +1,12 @@
 """Approaches: how a request asks for one, and what the others answer in this version (issue "The pool" 5; contract 1.4, 1.5, 1.7)."""
 
 import json
-import socket
 
 import pytest
 
 from gateway import run_cli
 from pool import COMPLETIONS, ask, chat, pool_config, served, Stream
+from ports import unused_port
 
 BUILT = ["none", "proxy"]
 KNOWN = ["bon", "moa", "self_consistency", "cot_reflection", "re2", "rto", "leap", "plansearch", "pvg", "mcts", "rstar", "majority_voting",
@@ -207,14 +207,8 @@ def test_unknown_approach_of_the_server(tmp_path):
     assert done.returncode == 2 and "nonsense" in done.stderr
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 def test_port(pool):
-    a, port = pool.upstream("a", models=None), free_port()
+    a, port = pool.upstream("a", models=None), unused_port()
     gateway = pool.start(a, arguments=("--approach", "proxy", "--port", port))
     assert gateway.listen == [f"127.0.0.1:{port}"]
     assert served(ask(gateway)) == "a"

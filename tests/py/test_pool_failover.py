@@ -71,7 +71,7 @@ def test_name_that_is_looked_up_for_ever(pool, tmp_path):
     """Not only at a name server: it holds neither the request nor the gateway's end."""
     b = pool.upstream("b")
     gateway = pool.start({"name": "a", "base_url": "http://slow.local/v1", "api_key": "k"}, b, routing={"strategy": "failover"},
-                         timeouts={"connect": 0.2}, env={"LD_PRELOAD": preload.build("slow_names", tmp_path)})
+                         timeouts={"connect": 1}, env={"LD_PRELOAD": preload.build("slow_names", tmp_path)})
     assert served(ask(gateway)) == "b"
     gateway.stop()
 
@@ -90,7 +90,7 @@ def test_https_provider(pool, authority):
     assert served(ask(gateway)) == "a"
 
 
-@pytest.mark.parametrize("timeouts", [{"request": 0.3}, {"request": 0.3, "first_byte": 30}])
+@pytest.mark.parametrize("timeouts", [{"request": 1}, {"request": 1, "first_byte": 30}])
 def test_time_out_of_a_plain_answer(two, timeouts):
     gateway, a, b = two(hang, timeouts=timeouts)
     assert served(ask(gateway)) == "b"
@@ -106,7 +106,7 @@ def test_time_out_covers_the_whole_plain_answer(two):
             peer.send(bytes([byte]))
             ticking.wait(0.02)
 
-    gateway, a, b = two(trickle, timeouts={"request": 0.4})
+    gateway, a, b = two(trickle, timeouts={"request": 1})
     assert served(ask(gateway)) == "b"
 
 
@@ -144,7 +144,7 @@ def test_connect_time_out(pool):
         fillers.append(filler)
     b = pool.upstream("b")
     gateway = pool.start({"name": "deaf", "base_url": f"http://127.0.0.1:{listener.getsockname()[1]}/v1", "api_key": "k"}, b,
-                         routing={"strategy": "failover"}, timeouts={"connect": 0.3, "request": 300})
+                         routing={"strategy": "failover"}, timeouts={"connect": 1, "request": 300})
     assert served(ask(gateway)) == "b"
     for one in [listener, *fillers]:
         one.close()
@@ -415,7 +415,7 @@ def test_an_error_answer_without_end(pool):
         hang(peer, request)
 
     a, b = pool.upstream("a", handler), pool.upstream("b")
-    gateway = pool.start(a, b, routing={"strategy": "failover"}, timeouts={"request": 0.5})
+    gateway = pool.start(a, b, routing={"strategy": "failover"}, timeouts={"request": 1})
     assert served(ask(gateway)) == "b"
 
 

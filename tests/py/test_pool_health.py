@@ -88,7 +88,7 @@ def test_half_open_lets_one_through(pool):
 
 def test_a_failed_trial_opens_it_again(pool):
     a, b = pool.upstream("a", fail(500)), pool.upstream("b")
-    gateway = pool.start(a, b, routing=breaker(1, open=0.3))
+    gateway = pool.start(a, b, routing=breaker(1, open=1))
     assert served(ask(gateway)) == "b"
     eventually(lambda: served(ask(gateway)) and len(a.calls) == 2, "a trial was sent")
     wait_provider(gateway, "a", "is open again", lambda status: status["breaker"] == "open")
@@ -178,7 +178,7 @@ def test_path_of_the_checks(pool):
 def test_a_sick_provider_is_found_and_comes_back(pool, sick):
     a, b = pool.upstreams("a", "b")
     gateway = pool.start(a.provider(models=["m"]), b.provider(models=["m"]),
-                         routing={"strategy": "failover", "health_check": {**ON, "timeout": 0.2}})
+                         routing={"strategy": "failover", "health_check": {**ON, "timeout": 1 if sick is hang else 5}})
     healthy = a.handlers["/v1/models"]
     assert served(ask(gateway)) == "a"
     a.on("/v1/models", sick)

@@ -64,7 +64,7 @@ def test_weights_hold_among_the_healthy(pool):
     a, b, c = pool.upstreams("a", "b", "c")
     a.handler = fail(500)
     gateway = pool.start(a.provider(weight=4), b.provider(weight=3), c.provider(weight=1),
-                         routing={"strategy": "weighted", "circuit_breaker": {"failures": 1}})
+                         routing={"strategy": "weighted", "circuit_breaker": {"failures": 1, "open": 600}})
     eventually(lambda: served(ask(gateway)) and not providers(gateway)["a"]["healthy"], "a is out")
     seen, counted = len(a.calls), shares(gateway, 400)
     assert len(a.calls) == seen

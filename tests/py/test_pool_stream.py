@@ -8,7 +8,7 @@ import pytest
 
 from pool import (CHAT, COMPLETIONS, DONE, FIRST, SECOND, SSE, USAGE_CHUNK, Stream, answer, ask, chat, chunk, drop, event, events_of,
                   fail, hang, is_error_event, providers, served, streams)
-from waiting import SCALE, eventually, opened
+from waiting import SCALE, eventually, mostly_within, opened
 
 ASKED = {"stream_options": {"include_usage": True}}
 
@@ -239,14 +239,14 @@ def test_first_byte_time_out(pool, begin):
         peer.close()
 
     a, b = pool.upstream("a", handler), pool.upstream("b")
-    gateway = pool.start(a, b, routing={"strategy": "failover"}, timeouts={"first_byte": 0.3, "request": 300})
+    gateway = pool.start(a, b, routing={"strategy": "failover"}, timeouts={"first_byte": 1, "request": 300})
     assert served(ask(gateway, chat(stream=True))) == "b"
     opened(gone, "the slow one was given up")
 
 
 def test_first_byte_is_as_request_when_not_given(pool):
     a, b = pool.upstream("a", hang), pool.upstream("b")
-    gateway = pool.start(a, b, routing={"strategy": "failover"}, timeouts={"request": 0.3})
+    gateway = pool.start(a, b, routing={"strategy": "failover"}, timeouts={"request": 1})
     assert served(ask(gateway, chat(stream=True))) == "b"
 
 
@@ -331,7 +331,7 @@ def test_a_slow_stream_may_take_longer_than_request(pool):
         peer.send(b"0\r\n\r\n")
 
     a = pool.upstream("a", handler, models=None)
-    response = ask(pool.start(a, timeouts={"request": 0.4, "stream_idle": 10}), chat(stream=True))
+    response = ask(pool.start(a, timeouts={"request": 0.4, "first_byte": 10, "stream_idle": 10}), chat(stream=True))
     assert response.complete and response.body == SECOND * 20 + DONE
 
 
@@ -341,14 +341,14 @@ def test_comments_keep_a_stream_alive(pool):
     def handler(peer, request):
         peer.begin_chunked(SSE)
         peer.chunk(FIRST)
-        for _ in range(12):
+        for _ in range(40):
             peer.chunk(b": ping\n\n")
             pause.wait(0.05)
         peer.chunk(DONE)
         peer.send(b"0\r\n\r\n")
 
     a = pool.upstream("a", handler, models=None)
-    response = ask(pool.start(a, timeouts={"stream_idle": 0.4}), chat(stream=True))
+    response = ask(pool.start(a, timeouts={"stream_idle": 1}), chat(stream=True))
     assert response.complete and response.body.endswith(DONE)
 
 
@@ -372,7 +372,7 @@ def test_an_event_without_end(pool):
 @pytest.mark.parametrize("how", ["close", "reset", "half_close"])
 @pytest.mark.parametrize("begun", [True, False], ids=["mid-stream", "before the first event"])
 def test_the_upstream_sees_that_the_client_left(pool, how, begun):
-    """Within 100 ms; the middle one of five, as the machine has other things to do."""
+    """Within 100 ms."""
     times = []
 
     def handler(peer, request):
@@ -384,18 +384,20 @@ def test_the_upstream_sees_that_the_client_left(pool, how, begun):
         peer.close()
 
     a = pool.upstream("a", handler, models=None)
-    gateway, waits = pool.start(a), []
-    for number in range(1, 6):
-        stream = Stream(gateway)
+    gateway = pool.start(a)
+
+    def leave():
+        stream, number = Stream(gateway), len(times) + 1
         if begun:
             assert stream.next() + b"\n\n" == FIRST
         a.wait_calls(number)
         left = time.monotonic()
         getattr(stream.connection, how)()
-        eventually(lambda n=number: len(times) == n, "the upstream sees it")
-        waits.append(times[-1] - left)
+        eventually(lambda: len(times) == number, "the upstream sees it")
         stream.leave()
-    assert sorted(waits)[2] <= 0.1 * SCALE, waits
+        return times[-1] - left
+
+    mostly_within(0.1 * SCALE, leave)
     assert providers(gateway)["a"]["failures"] == 0
     a.handler = answer
     assert served(ask(gateway)) == "a"

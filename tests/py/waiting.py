@@ -26,3 +26,13 @@ def eventually(condition, what="condition", seconds=None):
 def opened(event, what="event"):
     """Waits for a threading.Event."""
     assert event.wait(DEADLINE), f"never happened: {what}"
+
+
+def mostly_within(bound, measure):
+    """What `measure` returns, in seconds: the middle one of five is within the bound, as the machine has other things to do; and
+    as it may stall for longer than that takes, of one of five such series."""
+    for _ in range(5):
+        series = sorted(measure() for _ in range(5))
+        if series[2] <= bound:
+            return
+    raise AssertionError(f"{series}, not mostly within {bound} s")
