@@ -104,7 +104,7 @@ static void add_forwarded(struct exchange *x, struct buf *out)
     }
     buf_add_str(out, conn_peer(x->conn));
     buf_add_c(out, "\r\nX-Forwarded-Proto: ");
-    buf_add_str(out, proto.n ? proto : x->conn->server->tls ? STR("https") : STR("http"));
+    buf_add_str(out, proto.n ? proto : x->conn->sock.tls ? STR("https") : STR("http"));
     buf_add_c(out, "\r\n");
     host = host.n ? host : head_value(h, FIELD_HOST);
     if (host.n)

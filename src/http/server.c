@@ -134,7 +134,7 @@ static enum err conn_prepare(struct task *t, struct conn *c)
     if (c->tls_ready)
         return OK;
     c->tls_ready = true; /* or plain for ever, whatever a reload says */
-    if (!c->server->tls)
+    if (!c->server->tls || c->peer.storage.ss_family == AF_UNIX) /* what never leaves the machine */
         return OK;
     return tls_accept(t, &c->sock, c->server->tls, task_deadline(t, TLS_HANDSHAKE_MS));
 }

@@ -963,6 +963,18 @@ def test_unix_socket_upstream(hestia, backends, tmp_path):
     assert backend.last.target == "/x"
 
 
+def test_unix_socket_beside_tls_is_plain(hestia, backend, authority, tmp_path):
+    """`server.tls` is for the TCP listeners; who may open the socket is on this machine."""
+    certificate, key = authority.issue("localhost")
+    gateway = hestia({"server": {"listen": ["127.0.0.1:0", f"unix:{tmp_path}/front.sock"], "tls": {"cert": str(certificate), "key": str(key)}},
+                      "services": {"s": {"base_url": backend.url}}}, arguments=())
+    assert len(gateway.listen) == 2
+    with gateway.connect_unix(tmp_path / "front.sock") as connection:
+        connection.request("GET", "/services/s/")
+        assert connection.read_response().body == b"ok"
+    assert backend.last.value("X-Forwarded-Proto") == "http"
+
+
 def test_unix_socket_listener(hestia, backend, tmp_path):
     gateway = hestia({"server": {"listen": [f"unix:{tmp_path}/front.sock"]}, "services": {"s": {"base_url": backend.url}}},
                      arguments=(), wait=False)
