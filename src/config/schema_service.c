@@ -243,7 +243,9 @@ static const struct field service_fields[] = {
      .at = SERVICE(health_url_text),
      .url_at = SERVICE(health_url),
      .flags = F_ENV | F_KEEP_PORT | F_QUERY,
-     .doc = "Polled during a start: any 2xx means ready. Without it `warmup_ms` counts, else a TCP connect."},
+     .doc =
+         "Polled during a start: any 2xx means ready. Without it `warmup_ms` counts, else a TCP connect, of "
+         "which one instance is enough."},
     {.name = "fallback_url",
      .kind = FIELD_URL,
      .at = SERVICE(fallback_url_text),
@@ -255,7 +257,7 @@ static const struct field service_fields[] = {
      .at = SERVICE(instances),
      .count_at = SERVICE(instance_count),
      .table = &schema_instance,
-     .doc = "Several upstreams instead of base_url."},
+     .doc = "Several upstreams instead of base_url, which is then not used."},
     {.name = "orchestrator",
      .kind = FIELD_WORD,
      .words = orchestrators,

@@ -55,16 +55,11 @@ static enum err places_init(struct placement *p, const struct service_config *co
     return OK;
 }
 
-static enum err probes_init(struct placement *p, const struct service_config *config, uint16_t port,
+static enum err health_init(struct placement *p, const struct service_config *config, uint16_t port,
                             struct error *error)
 {
     p->has_health = config->health_url_text.n > 0;
-    if (p->has_health)
-        TRY(place_init(p, &p->health, config, config->health_url_text, port, error));
-    p->has_probe = config->instance_count > 0 && config->base_url_text.n > 0;
-    if (p->has_probe)
-        TRY(place_init(p, &p->probe, config, config->base_url_text, port, error));
-    return OK;
+    return p->has_health ? place_init(p, &p->health, config, config->health_url_text, port, error) : OK;
 }
 
 static enum err turns_init(struct placement *p, struct error *error)
@@ -88,7 +83,7 @@ struct placement *placement_new(const struct service_config *config, uint16_t po
         error_set(error, ERR_NOMEM, "out of memory");
         return NULL;
     }
-    if (places_init(p, config, port, error) == OK && probes_init(p, config, port, error) == OK &&
+    if (places_init(p, config, port, error) == OK && health_init(p, config, port, error) == OK &&
         turns_init(p, error) == OK)
         return p;
     placement_free(p);

@@ -30,10 +30,8 @@ struct placement {
     struct placement *next; /* among those that await their end */
     size_t count;
     struct place *list;
-    struct place health; /* what readiness asks */
+    struct place health; /* what readiness asks; without it, it connects to any of `list` */
     bool has_health;
-    struct place probe; /* what readiness connects to, when there is nothing to ask; none: any of `list` */
-    bool has_probe;
     size_t turn_count; /* one round of smooth weighted round robin */
     uint16_t *turns;
     _Atomic uint32_t turn;

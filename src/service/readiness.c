@@ -64,12 +64,15 @@ static enum err attempt_http(struct task *t, struct probe *p, uint64_t deadline)
                      STR_ARG(p->target), f.status, f.status == 503 ? " (loading)" : "");
 }
 
-/* Any of the origins that takes a connection will do. */
+/* Any of the origins that takes a connection will do. Each gets its share of the time that is left: one that
+   does not answer at all must not hide the others. */
 static enum err attempt_connect(struct task *t, struct probe *p, uint64_t deadline)
 {
     enum err err = ERR_UPSTREAM_UNREACHABLE;
     for (size_t i = 0; i < p->origin_count; i++) {
-        err = upstream_try(t, p->all->pool, p->origins[i], deadline, &p->error);
+        uint64_t now = clock_now(), left = deadline > now ? deadline - now : 0;
+        uint64_t share = now + left / (p->origin_count - i);
+        err = upstream_try(t, p->all->pool, p->origins[i], share, &p->error);
         if (err == OK || err == ERR_CANCELLED)
             return err;
     }
@@ -128,9 +131,7 @@ static void probe_task(struct task *t, void *argument)
 
 static bool origins_choose(struct probe *p, const struct placement *places)
 {
-    const struct place *one = places->has_health  ? &places->health
-                              : places->has_probe ? &places->probe
-                                                  : NULL;
+    const struct place *one = places->has_health ? &places->health : NULL;
     size_t count = one ? 1 : places->count;
     p->origins = arena_alloc(&p->arena, count * sizeof *p->origins);
     if (!p->origins)
@@ -138,7 +139,7 @@ static bool origins_choose(struct probe *p, const struct placement *places)
     for (size_t i = 0; i < count; i++)
         p->origins[i] = one ? one->origin : places->list[i].origin;
     p->origin_count = count;
-    if (!places->has_health)
+    if (!one)
         return true;
     p->target = arena_str(&p->arena, one->url.target);
     p->host_field = arena_str(&p->arena, one->url.host_field);

@@ -1,5 +1,6 @@
 """An upstream that does exactly what a test tells it, byte by byte, and remembers exactly what it was sent."""
 
+import contextlib
 import hashlib
 import json
 import socket
@@ -130,6 +131,20 @@ class Peer:
                 self.fill()
         except Gone:
             return True
+
+
+@contextlib.contextmanager
+def deaf_listener():
+    """The port of a listener that is full: it does not even answer a SYN."""
+    with contextlib.ExitStack() as opened:
+        listener = opened.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(8):
+            filler = opened.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
 
 
 def answer_ok(peer, request):

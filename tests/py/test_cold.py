@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from backend import answer_websocket_echo, raw
+from backend import answer_websocket_echo, deaf_listener, raw
 from fakes import Together
 from gateway import children_of, has_ended
 from waiting import eventually, opened
@@ -739,6 +739,21 @@ def test_dead_instance_is_left_out(hestia, backends):
     for number in range(6):
         assert gateway.post(f"/services/f/{number}", b"body").body == b"ok"
     assert alive.paths() == [f"/{number}" for number in range(6)]
+
+
+def test_readiness_asks_the_instances_and_not_base_url(hestia, backends):
+    """One instance that answers is enough; base_url is what the instances stand in for."""
+    dead, alive = backends(), backends()
+    dead.close()
+    gateway = hestia(one({"base_url": dead.url, "instances": [{"url": dead.url}, {"url": alive.url}], "retry_count": 2,
+                          "retry_delay_ms": 1}))
+    assert gateway.get("/services/f/x").body == b"ok"
+
+
+def test_instance_that_does_not_answer_at_all_hides_no_other(hestia, backend):
+    with deaf_listener() as port:
+        gateway = hestia(one({"instances": [{"url": f"http://127.0.0.1:{port}"}, {"url": backend.url}]}))
+        gateway.start("f")
 
 
 def test_max_concurrent(hestia, backend):

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import preload
-from backend import raw
+from backend import deaf_listener, raw
 from pool import (CHAT, COMPLETIONS, EMBEDDINGS, Stream, Upstream, answer, ask, at_times, chat, drop, fail, hang, in_turn, is_error_event,
                   many, pool_config, providers, refusing, reset, served)
 from waiting import eventually
@@ -132,22 +132,11 @@ def test_plain_body_that_trickles_is_cut(pool):
 
 def test_connect_time_out(pool):
     """A listener that is full does not answer a SYN: the limit of the connect applies, not that of the request."""
-    import socket
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(0)
-    fillers = []
-    for _ in range(8):
-        filler = socket.socket()
-        filler.setblocking(False)
-        filler.connect_ex(listener.getsockname())
-        fillers.append(filler)
     b = pool.upstream("b")
-    gateway = pool.start({"name": "deaf", "base_url": f"http://127.0.0.1:{listener.getsockname()[1]}/v1", "api_key": "k"}, b,
-                         routing={"strategy": "failover"}, timeouts={"connect": 1, "request": 300})
-    assert served(ask(gateway)) == "b"
-    for one in [listener, *fillers]:
-        one.close()
+    with deaf_listener() as port:
+        gateway = pool.start({"name": "deaf", "base_url": f"http://127.0.0.1:{port}/v1", "api_key": "k"}, b,
+                             routing={"strategy": "failover"}, timeouts={"connect": 1, "request": 300})
+        assert served(ask(gateway)) == "b"
 
 
 def test_any_number_of_providers_each_once(pool):
