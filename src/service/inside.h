@@ -154,6 +154,8 @@ void service_start_now(struct service *s); /* when cold and not refused */
 /* Starts it if it is cold, somebody waits, and no back-off holds it; and sets the next deadline. */
 void service_wake(struct service *s);
 void service_ask_readiness(struct service *s);
+/* Appends to `why`, in `size` bytes, what this run of the service printed last. */
+void service_quote_output(const struct service *s, char *why, size_t size);
 /* Answers everybody who waits, sets the back-off, then cleans up. `result` is the label of the metric. */
 void service_start_failed(struct service *s, enum err err, const char *why, const char *result);
 

@@ -162,6 +162,32 @@ static void waiter_enter(void *argument)
         service_start_now(s);
 }
 
+/* What it waited for in vain; of a start, what is known of it so far. */
+static void timeout_explain(struct service *s, struct error *error)
+{
+    const char *start = err_row(ERR_QUEUE_TIMEOUT)->text;
+    const char *reason = s->state == SERVICE_COLD ? s->last_error
+                         : s->run.probe           ? probe_reason(s->run.probe)
+                                                  : "";
+    if (s->state == SERVICE_HOT)
+        error_set(error, ERR_QUEUE_TIMEOUT, "Request timeout waiting for a free slot of service %.*s",
+                  STR_ARG(s->id));
+    else
+        error_set(error, ERR_QUEUE_TIMEOUT, "%s%s%s", start, *reason ? ": " : "", reason);
+    if (s->state == SERVICE_STARTING)
+        service_quote_output(s, error->why, sizeof error->why);
+}
+
+static void waiter_time_out(struct waiter *w)
+{
+    struct service *s = w->service;
+    timeout_explain(s, &w->error);
+    /* The start ends with its last waiter: nobody else will be told why it was not ready. */
+    if (s->state == SERVICE_STARTING && !service_has_claim(s))
+        str_to_c(str_from_c(w->error.why), s->last_error, sizeof s->last_error);
+    event_queue_timeout(s, w->request_id, loop_now(s->control) - w->since);
+}
+
 static void waiter_withdraw(void *argument)
 {
     struct waiter *w = argument;
@@ -170,8 +196,9 @@ static void waiter_withdraw(void *argument)
         return; /* settled: the answer is on its way */
     waiter_unlink(w);
     w->withdrawn = true;
+    error_set(&w->error, w->why_withdrawn, "%s", "");
     if (w->why_withdrawn == ERR_QUEUE_TIMEOUT)
-        event_queue_timeout(s, w->request_id, loop_now(s->control) - w->since);
+        waiter_time_out(w);
     event_queue_size(s);
     if (s->state == SERVICE_HOT)
         queue_release(s);
@@ -227,7 +254,7 @@ static enum err waiter_leave(struct task *t, struct waiter *w, enum err why)
         enum err ignored = task_park_shielded(t, CLOCK_NEVER);
         (void)ignored;
     }
-    return w->withdrawn ? error_set(&w->error, why, "%s", "") : OK;
+    return w->withdrawn ? why : OK;
 }
 
 static enum err waiter_wait(struct task *t, struct waiter *w, const struct lease_options *options,

@@ -217,6 +217,7 @@ static void test_queue_timeout_cancels_the_start(void **state)
     STAGE_AWAIT(&fake.stops, 1);
     await_state(s, SERVICE_COLD);
     assert_int_equal(status_of(s).retry_at_us, 0); /* nobody failed */
+    assert_true(status_of(s).has_last_error);
     service_unref(s);
 }
 

@@ -229,18 +229,21 @@ void service_start_now(struct service *s)
 
 /* ---- failing ----------------------------------------------------------------------------------------- */
 
-/* "why", and what it printed last. */
-static void error_remember(struct service *s, const char *why)
+void service_quote_output(const struct service *s, char *why, size_t size)
 {
     struct buf text CLEANUP(buf_free) = BUF(4096);
-    buf_add_c(&text, why);
-    size_t room = sizeof s->last_error - 1;
-    size_t used = MIN(text.n, room);
-    if (s->log->end > s->run.log_start && room - used > 40) {
-        buf_add_c(&text, "; last output:");
-        log_ring_tail(s->log, s->run.log_start, 5, MIN(room - used - 20, (size_t)300), &text);
-    }
-    str_to_c(buf_str(&text), s->last_error, sizeof s->last_error);
+    size_t used = strlen(why), room = size - 1 - used;
+    if (s->log->end <= s->run.log_start || room <= 40)
+        return;
+    buf_add_c(&text, "; last output:");
+    log_ring_tail(s->log, s->run.log_start, 5, MIN(room - 20, (size_t)300), &text);
+    str_to_c(buf_str(&text), why + used, size - used);
+}
+
+static void error_remember(struct service *s, const char *why)
+{
+    snprintf(s->last_error, sizeof s->last_error, "%s", why);
+    service_quote_output(s, s->last_error, sizeof s->last_error);
 }
 
 static void back_off_set(struct service *s, enum err err)

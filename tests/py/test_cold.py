@@ -154,9 +154,46 @@ def test_queue_timeout_cancels_a_start_nobody_needs(hestia, fake):
     assert response.status == 503 and response.code == "queue_timeout"
     assert response.value("Retry-After")
     pid = service.wait_starts(1)
-    gateway.wait_state("f", "cold")
+    status = gateway.wait_state("f", "cold")
+    assert status["lastError"].startswith("Request timeout waiting for service startup") and status["retryAt"] is None
     eventually(lambda: has_ended(pid), "the start was cancelled")
     gateway.wait_event("queue_timeout", service_id="f")
+
+
+def test_queue_timeout_says_why_the_service_is_not_ready(hestia, fake):
+    """The last answer of the health check, and what the service printed last."""
+    service = fake("--ready-when", "never", "--say", "loading layer 7")
+    gateway = hestia(one(service.config(request_timeout_seconds=1)))
+    gateway.post("/v1/services/f/start")
+    gateway.wait_event("service_log", service_id="f", message="loading layer 7")
+    gateway.wait_event("health_check_failed", metadata=lambda data: "503" in data["error"])
+    response = gateway.get("/services/f/")
+    assert response.status == 503 and response.code == "queue_timeout"
+    message = response.json["error"]["message"]
+    assert message.startswith("Request timeout waiting for service startup: ")
+    assert "answered 503 (loading)" in message and "loading layer 7" in message
+    gateway.post("/v1/services/f/stop?force=1")
+
+
+def test_queue_timeout_of_a_hot_service_is_about_its_slots(hestia, backend):
+    gate = threading.Event()
+
+    def answer(peer, request):
+        opened(gate)
+        peer.respond(200, b"ok")
+
+    gateway = hestia(one({"base_url": backend.url, "max_concurrent": 1, "request_timeout_seconds": 1}))
+    gateway.start("f")
+    backend.handler = answer
+    together = Together()
+    together.call(gateway.get, "/services/f/first")
+    gateway.wait_status("f", "the slot is taken", lambda status: status["inFlight"] == 1)
+    response = gateway.get("/services/f/second")
+    assert response.status == 503 and response.code == "queue_timeout"
+    message = response.json["error"]["message"]
+    assert "slot" in message and "startup" not in message
+    gate.set()
+    assert together.join()[0].status == 200
 
 
 @pytest.mark.threads
