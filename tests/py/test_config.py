@@ -163,6 +163,12 @@ def test_shipped_config_is_valid_and_has_the_demo(cli):
     assert "http://localhost:11434" in shown and "mock-llm" in shown
 
 
+def test_shipped_ollama_is_asked_where_the_environment_says(hestia, backend):
+    gateway = hestia((ROOT / "hestia_config.yml").read_text(), env={"OLLAMA_BASE_URL": backend.url})
+    assert gateway.get("/services/ollama/x").body == b"ok"
+    assert backend.paths() == ["/api/tags", "/x"]
+
+
 def test_documentation_is_what_the_tables_say(cli):
     done = cli("config", "doc")
     assert done.returncode == 0
