@@ -374,7 +374,8 @@ static const struct field service_fields[] = {
      .kind = FIELD_BOOL,
      .at = SERVICE(waiting_page),
      .fallback = "true",
-     .doc = "Show browsers a page that refreshes itself while the service starts."},
+     .doc = "Show browsers a page that refreshes itself while the service starts, or waits after a failed "
+            "start."},
     {.name = "wake_ignore",
      .kind = FIELD_TABLE,
      .at = SERVICE(wake_ignore),

@@ -185,8 +185,11 @@ static enum err answer_relay(struct task *t, struct exchange *x)
 static enum err proxy(struct task *t, struct exchange *x)
 {
     TRY(forward_check(x));
-    if (waiting_page_wanted(x))
-        return waiting_page_send(t, x);
+    if (waiting_page_wanted(x)) {
+        enum err err = waiting_page_send(t, x);
+        if (!fallback_covers(x, err))
+            return err;
+    }
     TRY(lease_take(t, x));
     trail_add(TRAIL_FORWARD, task_now(t), x->request.id, x->attempts);
     TRY(attempts_run(t, x));

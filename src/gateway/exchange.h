@@ -90,7 +90,8 @@ void attempt_drop(struct exchange *x);
 enum err forward_request_head(struct exchange *x, const struct url *url) MUST_CHECK;
 enum err forward_response_head(struct exchange *x, struct head *response) MUST_CHECK;
 enum err forward_check(struct exchange *x) MUST_CHECK; /* loops, upgrades */
-/* waiting_page.c: whether this is a browser that wants the page; and the page. */
+/* waiting_page.c: whether this is a browser that wants the page; and the page. It is not sent when the
+   service is backing off and has a fallback: that one's errors say so. */
 bool waiting_page_wanted(struct exchange *x);
 enum err waiting_page_send(struct task *t, struct exchange *x) MUST_CHECK;
 /* access_log.c */

@@ -1,4 +1,5 @@
-/* What a browser sees while a service starts: a small page that refreshes itself (details.md section 3). */
+/* What a browser sees while a service starts, or waits for its next start after a failure: a small page that
+   refreshes itself (details.md section 3). */
 #include "gateway/exchange.h"
 
 bool waiting_page_wanted(struct exchange *x)
@@ -39,7 +40,18 @@ static void add_escaped(struct buf *out, struct str text)
     }
 }
 
-static void write_page(struct buf *out, const struct service_status *status)
+static void write_failure(struct buf *out, const struct service_status *status, uint64_t pause_s)
+{
+    if (!status->has_last_error)
+        return;
+    buf_add_c(out, "<p>The last failure: ");
+    add_escaped(out, status->last_error);
+    buf_add_c(out, "</p>");
+    if (pause_s)
+        buf_addf(out, "<p>It is started again in %llu s.</p>", (unsigned long long)pause_s);
+}
+
+static void write_page(struct buf *out, const struct service_status *status, uint64_t pause_s)
 {
     static const char *const names[] = {"cold", "starting", "hot", "stopping"};
     buf_add_c(out, "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">"
@@ -55,11 +67,7 @@ static void write_page(struct buf *out, const struct service_status *status)
     buf_addf(out,
              " is %s</h1><p>For %llu s. This page goes on by itself as soon as the service is ready.</p>",
              names[status->state], (unsigned long long)(status->state_age_ms / 1000));
-    if (status->has_last_error) {
-        buf_add_c(out, "<p>The last start failed: ");
-        add_escaped(out, status->last_error);
-        buf_add_c(out, "</p>");
-    }
+    write_failure(out, status, pause_s);
     if (status->last_log_line.n) {
         buf_add_c(out, "<pre>");
         add_escaped(out, str_first(status->last_log_line, 1000));
@@ -68,19 +76,34 @@ static void write_page(struct buf *out, const struct service_status *status)
     buf_add_c(out, "</body></html>\n");
 }
 
+/* Until the back-off after a failure ends; 0 = there is none. */
+static uint64_t pause_left_s(const struct service_status *status)
+{
+    int64_t now = clock_wall_us();
+    return status->retry_at_us > now ? (uint64_t)(status->retry_at_us - now + 999999) / 1000000 : 0;
+}
+
+/* A failed start is told on the page, which tries again: an answer in JSON would be the browser's last. */
+static enum err start_ask(struct task *t, struct exchange *x)
+{
+    enum err err = service_watch_start(t, x->route.service->service, &x->error);
+    return err == ERR_BACKING_OFF && !x->route.service->fallback ? OK : err;
+}
+
 enum err waiting_page_send(struct task *t, struct exchange *x)
 {
-    struct service *service = x->route.service->service;
     struct service_status status;
     struct buf page = BUF(64 << 10);
     struct response response = {.status = 503, .content_type = STR("text/html; charset=utf-8")};
     TRY(inflow_settle(&x->conn->in));
-    TRY(service_watch_start(t, service, &x->error));
-    service_status(t, service, &x->request.arena, &status);
-    write_page(&page, &status);
+    TRY(start_ask(t, x));
+    service_status(t, x->route.service->service, &x->request.arena, &status);
+    uint64_t pause_s = pause_left_s(&status);
+    write_page(&page, &status, pause_s);
     response.body = buf_str(&page);
     head_add(&response.fields, STR("Refresh"), STR("1"));
-    head_add(&response.fields, STR("Retry-After"), STR("1"));
+    head_add(&response.fields, STR("Retry-After"),
+             arena_printf(&x->request.arena, "%llu", (unsigned long long)MAX(pause_s, (uint64_t)1)));
     head_add(&response.fields, STR("Cache-Control"), STR("no-store"));
     head_add(&response.fields, STR("X-Hestia-Error-Source"), STR("service"));
     x->status = 503;

@@ -599,6 +599,32 @@ def test_waiting_page(hestia, fake):
     assert service.starts == 1
 
 
+def test_waiting_page_tells_of_a_failure_and_goes_on(hestia, fake):
+    """A browser that met JSON there would refresh no more."""
+    service = fake("--say", "no <b>such</b> model", "--exit", 3)
+    gateway = hestia(one(service.config()))
+    assert gateway.get("/services/f/ui", HTML).value("Refresh") == "1"
+    gateway.wait_event("service_error", service_id="f")
+    pages = []
+
+    def tells():
+        pages.append(gateway.get("/services/f/ui", HTML))
+        return "exited with status 3" in pages[-1].text and "again in" in pages[-1].text
+
+    eventually(tells, "a page of the back-off")
+    eventually(lambda: tells() and service.starts >= 2, "the page has started it again")
+    for page in pages:
+        assert page.status == 503 and page.value("Refresh") == "1" and page.value("Cache-Control") == "no-store"
+        assert page.value("Content-Type").startswith("text/html") and "<b>such" not in page.text
+        assert int(page.value("Retry-After")) >= 1 and page.value("X-Hestia-Error-Source") == "service"
+    assert eventually(lambda: gateway.get("/services/f/ui").code == "service_backing_off", "clients of the API get JSON")
+
+
+def test_browser_meets_the_fallback_of_a_service_that_fails(hestia, fake, backend):
+    gateway = hestia(one(fake("--exit", 3).config(fallback_url=backend.url)))
+    eventually(lambda: gateway.get("/services/f/ui", HTML).body == b"ok", "the fallback answers")
+
+
 @pytest.mark.parametrize("fields, method, config", [
     ([("Accept", "application/json")], "GET", {}),
     ([("Accept", "*/*")], "GET", {}),
