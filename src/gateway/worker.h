@@ -18,6 +18,7 @@ struct worker;
 /* What the whole gateway shares; built by main/, read-only once the workers run. */
 struct gateway {
     struct loop *control;
+    const struct shepherd *shepherd;
     const struct api_route *const *route_tables; /* each ends with a row whose path is NULL */
     size_t route_table_count;
     const char *approach;                 /* --approach, or NULL */

@@ -4,6 +4,7 @@
  */
 #include "loop/shepherd.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "loop/process.h"
 #include "loop/warden.h"
@@ -12,6 +13,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
@@ -25,6 +27,7 @@ struct shepherd {
     struct watch watch; /* the socket to the shepherd */
     pid_t pid;
     struct list children; /* of struct child */
+    _Atomic bool lost;    /* it ended by itself */
 };
 
 static const char *const step_names[STEP_COUNT] = {
@@ -197,8 +200,21 @@ static enum err texts_store(int *fd, const struct child_options *o)
     return *fd >= 0 && write_all(*fd, buf_str(&b)) ? OK : ERR_IO;
 }
 
+/* What runs goes on under its wardens; nothing can be started any more. */
+static void shepherd_lose(struct shepherd *s)
+{
+    if (!atomic_exchange(&s->lost, true))
+        log_event(LOG_ERROR, err_row(ERR_SHEPHERD_LOST)->code, "No service can be started: %s",
+                  err_row(ERR_SHEPHERD_LOST)->text);
+}
+
+bool shepherd_is_lost(const struct shepherd *s)
+{
+    return atomic_load_explicit(&s->lost, memory_order_relaxed);
+}
+
 /* ERR_AGAIN when the shepherd is behind. */
-static enum err command_send(const struct shepherd *s, const int fds[SPAWN_FDS])
+static enum err command_send(struct shepherd *s, const int fds[SPAWN_FDS])
 {
     char byte = 0;
     struct iovec part = {&byte, sizeof byte};
@@ -214,7 +230,12 @@ static enum err command_send(const struct shepherd *s, const int fds[SPAWN_FDS])
     memcpy(CMSG_DATA(&control.header), fds, SPAWN_FDS * sizeof(int));
     if (sendmsg(s->watch.fd, &message, MSG_NOSIGNAL) >= 0)
         return OK;
-    return errno == EAGAIN ? ERR_AGAIN : ERR_IO;
+    if (errno == EAGAIN)
+        return ERR_AGAIN;
+    if (errno != EPIPE && errno != ECONNRESET)
+        return ERR_IO;
+    shepherd_lose(s);
+    return ERR_SHEPHERD_LOST;
 }
 
 /* Sends the command, or leaves it for the moment when the shepherd's socket takes it. */
@@ -285,6 +306,14 @@ enum err child_spawn(struct shepherd *s, struct child *c, const struct child_opt
 
 /* ---- the shepherd -------------------------------------------------------------------------------------- */
 
+/* It has nothing to say any more but that. Commands that it had not read reset the socket. */
+static bool is_gone(int fd)
+{
+    char byte;
+    ssize_t n = recv(fd, &byte, sizeof byte, 0);
+    return n == 0 || (n < 0 && errno == ECONNRESET);
+}
+
 /* The socket takes commands again, or the shepherd is gone: then the commands fail, which their children's
    sockets tell. */
 static void shepherd_on_event(struct watch *w, uint32_t events)
@@ -296,6 +325,8 @@ static void shepherd_on_event(struct watch *w, uint32_t events)
         if (c->spawn_fds[SPAWN_SOCKET] >= 0)
             (void)!child_send(c);
     }
+    if (is_gone(w->fd))
+        shepherd_lose(s);
 }
 
 struct shepherd *shepherd_fork(void)

@@ -17,6 +17,8 @@ struct shepherd;
 struct shepherd *shepherd_fork(void);
 /* Registers with the control loop; from then on children can be started. */
 enum err shepherd_attach(struct shepherd *s, struct loop *l) MUST_CHECK;
+/* Whether its process ended by itself, which the event shepherd_lost tells once. Any thread. */
+bool shepherd_is_lost(const struct shepherd *s);
 /* Makes it, and so every child from then on, another user, which it must have the right to; none of them can
    gain rights after that. Waits for the answer. Before the first child. */
 struct identity;
@@ -54,7 +56,7 @@ struct child {
 };
 
 /* Starts it in a process group of its own. Fills log_fd. ERR_LIMIT when arguments and environment are beyond
-   4 MiB, ERR_IO when the shepherd is gone or descriptors are short; then no callback comes. */
+   4 MiB, ERR_SHEPHERD_LOST, ERR_IO when descriptors are short; then no callback comes. */
 enum err child_spawn(struct shepherd *s, struct child *c, const struct child_options *options) MUST_CHECK;
 /* Sends a signal to the whole group. When the leader has ended, what is left of the group and strays that
    left it are killed without being asked. */

@@ -462,6 +462,7 @@ static void shepherd_killed(void **state)
     UNTIL(y.failed && y.log_ended);
     assert_int_equal(y.failure, EPIPE);
     subject_end(&y);
+    UNTIL(shepherd_is_lost(s));
     /* What runs goes on and can be ended. */
     assert_false(x.left);
     child_signal(&x.child, SIGTERM);
@@ -470,7 +471,8 @@ static void shepherd_killed(void **state)
     subject_end(&x);
     const char *const argv[] = {"true", NULL};
     int before = descriptor_count(getpid());
-    assert_int_equal(child_spawn(s, &y.child, &(struct child_options){argv, plain_environment, "/"}), ERR_IO);
+    assert_int_equal(child_spawn(s, &y.child, &(struct child_options){argv, plain_environment, "/"}),
+                     ERR_SHEPHERD_LOST);
     assert_int_equal(descriptor_count(getpid()), before);
 }
 

@@ -247,6 +247,7 @@ static enum err boot(struct boot *b, struct error *error)
         return ERR_NOMEM;
     c->loop->metrics = c->metrics;
     c->gateway.control = c->loop;
+    c->gateway.shepherd = c->shepherd;
     c->gateway.peers = peers_new(PEERS_SHARDS, PEERS_PER_SHARD);
     if (!c->gateway.peers)
         return ERR_NOMEM;

@@ -577,6 +577,25 @@ def test_crash_while_idle_is_noticed_at_once(hestia, fake):
     assert status["lastError"]
 
 
+def test_loss_of_the_shepherd_is_told(hestia, fake):
+    """What runs goes on; nothing can be started any more, which only a restart mends."""
+    service = fake()
+    gateway = hestia({"services": {"f": service.config(), "g": fake("--exit", 1).config()}})
+    assert gateway.get("/ready").status == 200
+    shepherd, = children_of(gateway.process.pid)
+    gateway.start("f")
+    os.kill(shepherd, signal.SIGKILL)
+    assert "restart" in gateway.wait_event("shepherd_lost", level="ERROR")["message"]
+    response = gateway.get("/ready")
+    assert (response.status, response.code) == (503, "shepherd_lost") and "restart" in response.json["error"]["message"]
+    assert gateway.get("/health").status == 200
+    assert gateway.get("/services/f/x").body == b"fake /x"
+    for _ in range(2):
+        eventually(lambda: gateway.post("/v1/services/g/start").status == 202, "another try")
+    assert "restart Hestia" in eventually(lambda: gateway.status("g")["lastError"], "why it does not start")
+    assert len(gateway.find_events("shepherd_lost")) == 1
+
+
 # ---- browsers and monitors
 
 
