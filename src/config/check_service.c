@@ -79,6 +79,13 @@ static void urls_settle(struct decoder *d, const struct node *n, struct service_
     service_disable(d, s, STR("the service has no base_url, command or instances"));
 }
 
+static void instances_check(struct decoder *d, const struct node *n, const struct service_config *s)
+{
+    if (s->instance_count > INSTANCES_MAX)
+        decode_report(d, SEVERITY_ERROR, node_get(n, STR("instances")), "instances",
+                      "%zu of them; a service has at most %d", s->instance_count, INSTANCES_MAX);
+}
+
 static void lower_all(struct strs list)
 {
     for (size_t i = 0; i < list.count; i++)
@@ -152,6 +159,7 @@ void service_finish(struct decoder *d, const struct node *n, void *value)
         service_disable(d, s, d->unit->why);
     orchestrator_settle(d, n, s);
     urls_settle(d, n, s);
+    instances_check(d, n, s);
     s->retry_count = MAX(s->retry_count, (uint64_t)1);
     hosts_check(d, n, s);
     methods_check(d, n, s->wake_ignore.methods);

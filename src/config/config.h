@@ -74,6 +74,8 @@ enum orchestrator_kind {
     ORCHESTRATOR_WAKE_ON_LAN,
 };
 
+enum { INSTANCES_MAX = 256 };
+
 struct instance_config {
     struct str url_text;
     struct url url;

@@ -87,8 +87,9 @@ static enum err err_of_errno(int number)
     case EPIPE:
         return ERR_RESET;
     case ECONNREFUSED:
-    case ENOENT: /* Unix sockets */
         return ERR_REFUSED;
+    case ENOENT:
+        return ERR_NO_SOCKET;
     case ETIMEDOUT:
         return ERR_TIMEOUT;
     case ENETUNREACH:

@@ -57,7 +57,7 @@ enum err sock_recv(struct task *t, struct sock *s, char *p, size_t max, size_t *
                    uint64_t deadline) MUST_CHECK;
 enum err sock_send_all(struct task *t, struct sock *s, const char *p, size_t n, uint64_t deadline) MUST_CHECK;
 
-/* Connects, attached to t. ERR_REFUSED, ERR_UNREACHABLE, ERR_TIMEOUT, ERR_CANCELLED. */
+/* Connects, attached to t. ERR_REFUSED, ERR_NO_SOCKET, ERR_UNREACHABLE, ERR_TIMEOUT, ERR_CANCELLED. */
 enum err sock_connect(struct task *t, struct sock *s, const struct address *to, uint64_t deadline) MUST_CHECK;
 /* "127.0.0.1:80", "[::1]:80" or "unix:/path" without DNS; false when it is not that. */
 bool address_parse(struct str text, struct address *address);

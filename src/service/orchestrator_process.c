@@ -31,7 +31,7 @@ struct orchestration {
     uint16_t port;
     bool stop_asked;
     uint64_t grace_ms;
-    char command[64]; /* for messages */
+    char command[64], workdir[256]; /* for messages */
 };
 
 /* ---- the port ---------------------------------------------------------------------------------------- */
@@ -155,8 +155,10 @@ static void child_spawn_failed(struct child *c, int error_number)
     struct orchestration *o = CONTAINER_OF(c, struct orchestration, child);
     struct error error;
     output_close(o);
-    error_set(&error, ERR_START_FAILED, "%s: %s failed: %s", o->command,
-              c->failed_step ? c->failed_step : "exec", strerror(error_number));
+    const char *step = c->failed_step ? c->failed_step : "exec";
+    bool in_workdir = strcmp(step, "chdir") == 0;
+    error_set(&error, ERR_START_FAILED, "%s: %s%s%s failed: %s", o->command, step, in_workdir ? " to " : "",
+              in_workdir ? o->workdir : "", strerror(error_number));
     o->events->on_failed(o->owner, &error);
 }
 
@@ -208,6 +210,7 @@ static enum err process_spawn(struct orchestration *o, struct shepherd *shepherd
     if (!options.argv[0])
         return error_set(error, ERR_START_FAILED, "its command is empty");
     snprintf(o->command, sizeof o->command, "%s", options.argv[0]);
+    snprintf(o->workdir, sizeof o->workdir, "%s", options.workdir);
     enum err err = child_spawn(shepherd, &o->child, &options);
     if (err != OK)
         return error_set(error, ERR_START_FAILED, "%s could not be spawned: %s", o->command,

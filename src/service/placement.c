@@ -39,7 +39,8 @@ static enum err place_init(struct placement *p, struct place *place, const struc
 static enum err places_init(struct placement *p, const struct service_config *config, uint16_t port,
                             struct error *error)
 {
-    size_t count = config->instance_count ? MIN(config->instance_count, (size_t)PLACES_MAX) : 1;
+    size_t count = config->instance_count ? config->instance_count : 1;
+    REQUIRE(count <= PLACES_MAX);
     p->list = arena_alloc(&p->arena, count * sizeof *p->list);
     if (!p->list)
         return error_set(error, ERR_NOMEM, "out of memory");

@@ -14,7 +14,7 @@
 enum {
     PLACE_ASIDE_MS =
         30000, /* a failing instance is left out that long, then gets one request to prove itself */
-    PLACES_MAX = 256,
+    PLACES_MAX = INSTANCES_MAX,
     TURNS_MAX = 1024, /* length of one round of all turns */
 };
 

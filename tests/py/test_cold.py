@@ -334,7 +334,8 @@ def test_workdir_that_is_not_there(hestia, fake):
     gateway = hestia(one(fake().config(workdir="missing-folder")))
     response = gateway.get("/services/f/")
     assert response.status == 503 and response.code == "service_start_failed"
-    assert "chdir" in response.json["error"]["message"] or "missing-folder" in response.json["error"]["message"]
+    message = response.json["error"]["message"]
+    assert f"chdir to {gateway.folder}/missing-folder failed: No such file or directory" in message
 
 
 def test_start_deadline(hestia, fake):

@@ -219,6 +219,8 @@ sevices: {}
     ("services:\n  a: nonsense\n", "c.yml:2:6", "a"),
     ("services:\n  a:\n    instances: [{weight: 1}]\n", "c.yml:3:", "url"),
     ("services:\n  a:\n    instances: {url: x}\n", "c.yml:3:", "instances"),
+    pytest.param(f"services:\n  a:\n    instances: [{', '.join(['{url: http://x}'] * 257)}]\n", "c.yml:3:16", "at most 256",
+                 id="257 instances"),
     ("services:\n  a:\n    base_url: ftp://x\n", "c.yml:3:15", "base_url"),
     ("services:\n  a:\n    base_url: 'http://'\n", "c.yml:3:15", "base_url"),
     ("services:\n  a:\n    base_url: 'http://x:99999'\n", "c.yml:3:15", "base_url"),

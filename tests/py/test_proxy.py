@@ -975,6 +975,15 @@ def test_unix_socket_beside_tls_is_plain(hestia, backend, authority, tmp_path):
     assert backend.last.value("X-Forwarded-Proto") == "http"
 
 
+def test_unix_socket_that_is_not_there(hestia, backends, tmp_path):
+    gateway = hestia({"services": {"s": {"base_url": f"unix:{tmp_path}/up.sock", "warmup_ms": 1}}})
+    response = gateway.get("/services/s/x")
+    assert (response.status, response.code) == (503, "upstream_unreachable")
+    assert f"unix:{tmp_path}/up.sock: the socket file does not exist" in response.json["error"]["message"]
+    backends(unix=tmp_path / "up.sock")
+    assert gateway.get("/services/s/x").body == b"ok"
+
+
 def test_unix_socket_listener(hestia, backend, tmp_path):
     gateway = hestia({"server": {"listen": [f"unix:{tmp_path}/front.sock"]}, "services": {"s": {"base_url": backend.url}}},
                      arguments=(), wait=False)
