@@ -150,13 +150,28 @@ static void log_outcome(struct exchange *x, bool good, bool presented)
     log_end(&l);
 }
 
-static enum err refuse(struct exchange *x, bool presented)
+/* Whoever set up clients alone has no key for the rest, and learns here which one is missing. */
+static const char *keys_wanted(const struct exchange *x, enum api_access access)
+{
+    const struct auth_config *auth = &x->snapshot->config->auth;
+    if (access == ACCESS_LLM)
+        return "";
+    if (access == ACCESS_ADMIN && auth->admin_key_count)
+        return "one of auth.admin_keys as ";
+    if (auth->api_key_count + auth->admin_key_count)
+        return "";
+    return access == ACCESS_ADMIN ? "one of auth.admin_keys (the configuration has none) as "
+                                  : "one of auth.api_keys (the configuration has none) as ";
+}
+
+static enum err refuse(struct exchange *x, enum api_access access, bool presented)
 {
     log_outcome(x, false, presented);
     if (presented)
         TRY(limit_auth_failed(x));
-    return error_set(&x->error, ERR_INVALID_API_KEY, "%s; send X-API-Key or Authorization: Bearer",
-                     presented ? "this API key is not known" : "an API key is required");
+    return error_set(&x->error, ERR_INVALID_API_KEY, "%s; send %sX-API-Key or Authorization: Bearer",
+                     presented ? "this API key is not known" : "an API key is required",
+                     keys_wanted(x, access));
 }
 
 static enum err holder_admit(struct exchange *x, enum api_access access, const struct holder *holder,
@@ -203,5 +218,5 @@ enum err auth_require(struct exchange *x)
         return holder_admit(x, access, &holder, carrier);
     if (is_anonymous(x, access, token))
         return OK;
-    return refuse(x, key || authorization);
+    return refuse(x, access, key || authorization);
 }

@@ -196,8 +196,8 @@ static const struct command commands[] = {
      "hestia clients [list] | show ID | create NAME [--strategy ID] | rename ID NAME | enable ID | disable "
      "ID |\n"
      "               assign ID STRATEGY | rotate ID | delete ID\n\n"
-     "create and rotate print the key: it is shown this once. Without --strategy the client gets one of its "
-     "own.\n"
+     "ID is a client's id, or its name where no other has it. create and rotate print the key: it is shown "
+     "this\nonce. Without --strategy the client gets one of its own.\n"
      "      --data FILE       create: the whole client as JSON (- is standard input)\n" MANAGE_USAGE,
      command_manage, .takes_words = true},
     {"strategies", "What clients may use, in a running gateway",

@@ -1,20 +1,15 @@
 /*
  * `hestia clients`, `hestia strategies`, `hestia usage`: a running gateway's management API from the command
- * line. One table says what each verb calls and which columns a person sees. Main thread, with a loop of its
- * own for the one request.
+ * line. One table says what each verb calls and which columns a person sees. Main thread.
  */
 #include "main/manage.h"
 
 #include "base/json.h"
-#include "base/mem.h"
 #include "http/target.h"
-#include "loop/task.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-enum { CALL_MS = 30000, BODY_MAX = 1 << 20, ANSWER_MAX = 64 << 20 };
+enum { BODY_MAX = 1 << 20 };
 
 /* Where a verb's words go in the body. */
 enum sending { SEND_NONE, SEND_NAME, SEND_RENAME, SEND_ENABLE, SEND_DISABLE, SEND_ASSIGN, SEND_DATA };
@@ -59,7 +54,7 @@ static const struct column request_columns[] = {{"AT", "at"},
                                                 {"COST $", "cost"},
                                                 {NULL, NULL}};
 
-/* A verb of a command. `path`: below /admin/v1, {} stands for the first word. */
+/* A verb of a command. `path`: below /admin/v1, {} stands for the id that the first word gives. */
 struct verb {
     const char *command, *name;
     int words; /* after the verb */
@@ -179,16 +174,13 @@ static void query_add(struct buf *out, const char *name, const char *value)
     percent_encode(out, str_from_c(value));
 }
 
-static void target_write(const struct cli_options *o, const struct verb *v, struct str prefix,
-                         struct buf *out)
+static void path_write(const struct cli_options *o, const struct verb *v, struct str id, struct buf *out)
 {
     struct str path = str_from_c(v->path);
     size_t hole = str_find(path, '{');
-    buf_add_str(out, prefix);
-    buf_add_c(out, "/admin/v1");
     buf_add_str(out, str_first(path, hole));
     if (hole < path.n) {
-        percent_encode(out, str_from_c(o->rest[1]));
+        percent_encode(out, id);
         buf_add_str(out, str_from(path, hole + 2));
     }
     query_add(out, "scope", o->scope);
@@ -197,113 +189,44 @@ static void target_write(const struct cli_options *o, const struct verb *v, stru
     query_add(out, "limit", o->limit);
 }
 
-/* ---- the call -------------------------------------------------------------------------------------------
+/* ---- the whole ------------------------------------------------------------------------------------------
  */
 
-struct call {
-    struct loop *loop;
-    struct pool *pool;
-    struct fetch fetch;
-    struct error error;
-    enum err err;
-};
-
-static void call_task(struct task *t, void *argument)
+static int answer_show(const struct cli_options *o, const struct verb *v, const struct answer *answer)
 {
-    struct call *c = argument;
-    c->err = fetch_run(t, c->pool, &c->fetch, task_deadline(t, CALL_MS), &c->error);
-    loop_stop(c->loop);
-}
-
-static enum err call_run(struct call *c, const struct url *url)
-{
-    static const struct tls_client_options tls;
-    c->loop = loop_new();
-    c->pool = c->loop ? pool_new(c->loop) : NULL;
-    c->fetch.origin = origin_intern(url, &tls, &c->error);
-    if (!c->pool || !c->fetch.origin || !task_spawn(c->loop, call_task, c))
-        return ERR_NOMEM;
-    loop_run(c->loop);
-    return c->err;
-}
-
-static void call_free(struct call *c)
-{
-    fetch_free(&c->fetch);
-    if (c->pool)
-        pool_free(c->pool);
-    if (c->loop)
-        loop_free(c->loop);
-    origins_free();
-}
-
-/* --url, HESTIA_URL, or where a gateway listens by default. */
-static const char *base_url(const struct cli_options *o)
-{
-    const char *url = o->url ? o->url : getenv("HESTIA_URL");
-    return url ? url : "http://127.0.0.1:8080";
-}
-
-/* The key comes from the environment, so that it stands in no shell history and no process list. */
-static void fields_write(struct buf *out)
-{
-    const char *key = getenv("HESTIA_ADMIN_KEY");
-    buf_add_c(out, "Content-Type: application/json\r\n");
-    if (key && *key)
-        head_add(out, STR("X-API-Key"), str_from_c(key));
-}
-
-static int answer_show(const struct cli_options *o, const struct verb *v, const struct fetch *f)
-{
-    if (f->status >= 300) {
-        manage_show_error(o->command, f->status, buf_str(&f->response));
+    if (answer->status >= 300) {
+        manage_show_error(o->command, answer->status, buf_str(&answer->body));
         return EXIT_FAILED;
     }
     if (o->json) {
-        fwrite(f->response.p, 1, f->response.n, stdout);
+        fwrite(answer->body.p, 1, answer->body.n, stdout);
         putchar('\n');
     } else {
-        manage_show(v->columns, buf_str(&f->response));
+        manage_show(v->columns, buf_str(&answer->body));
     }
     return EXIT_OK;
 }
 
-static int manage_call(const struct cli_options *o, const struct verb *v, struct buf *body,
-                       struct arena *arena)
+static int verb_run(const struct cli_options *o, const struct verb *v, struct str body)
 {
-    struct buf target = BUF(8192), fields = BUF(8192);
-    struct call c = {.fetch = {.method = v->method, .response = BUF(ANSWER_MAX)}};
-    struct url url;
-    int code = EXIT_FAILED;
-    if (url_parse(arena, str_from_c(base_url(o)), &url, &c.error) != OK)
-        return complain(o, "--url: ", error_text(&c.error));
-    target_write(o, v, url.prefix, &target);
-    fields_write(&fields);
-    c.fetch.target = buf_str(&target);
-    c.fetch.fields = buf_str(&fields);
-    c.fetch.body = buf_str(body);
-    if (buf_err(&target) != OK || buf_err(&fields) != OK)
-        fprintf(stderr,
-                "hestia %s: an argument, or HESTIA_ADMIN_KEY, is too long or holds control characters\n",
-                o->command);
-    else if (call_run(&c, &url) != OK)
-        fprintf(stderr,
-                "hestia %s: no answer from the gateway at %s: %s\nIs it running? --url or HESTIA_URL say "
-                "where.\n",
-                o->command, base_url(o), error_text(&c.error));
-    else
-        code = answer_show(o, v, &c.fetch);
-    call_free(&c);
-    buf_free(&target);
-    buf_free(&fields);
-    return code;
+    struct buf path CLEANUP(buf_free) = BUF(8192), id CLEANUP(buf_free) = BUF(4096);
+    struct answer answer CLEANUP(answer_free) = {0};
+    int code = EXIT_OK;
+    if (str_starts(str_from_c(v->path), STR("/clients/{}")))
+        code = manage_find_client(o, o->rest[1], &id);
+    else if (v->words)
+        buf_add_c(&id, o->rest[1]);
+    if (code != EXIT_OK)
+        return code;
+    path_write(o, v, buf_str(&id), &path);
+    code = manage_ask(o, v->method, &path, body, &answer);
+    return code == EXIT_OK ? answer_show(o, v, &answer) : code;
 }
 
 int manage_main(const struct cli_options *o)
 {
     const struct verb *v = verb_find(o);
     struct buf body = BUF(BODY_MAX);
-    struct arena arena = {0};
     size_t given = o->rest_count ? o->rest_count - 1 : 0;
     if (!v)
         return complain(o, o->rest[0], ": no such thing to do");
@@ -313,11 +236,10 @@ int manage_main(const struct cli_options *o)
                                                  : ": too many words after it");
     int code = EXIT_FAILED;
     if (body_write(o, v->sending, &body))
-        code = manage_call(o, v, &body, &arena);
+        code = verb_run(o, v, buf_str(&body));
     else
         fprintf(stderr, "hestia %s: %s cannot be read, or is larger than 1 MiB\n", o->command,
                 o->data ? o->data : "standard input");
     buf_free(&body);
-    arena_free(&arena);
     return code;
 }

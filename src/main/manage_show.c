@@ -111,6 +111,7 @@ void manage_show_error(const char *command, int status, struct str json)
     fprintf(stderr, "hestia %s: %s%s%s (%d)\n", command, param ? param : "", param ? ": " : "",
             message ? message : "the gateway refused", status);
     if (status == 401)
-        fprintf(stderr, "HESTIA_ADMIN_KEY gives the key: one of auth.admin_keys, else of auth.api_keys.\n");
+        fprintf(stderr, "HESTIA_ADMIN_KEY gives the key: one of auth.admin_keys, else of auth.api_keys; "
+                        "`hestia hash-key` hashes a\nnew one for the configuration.\n");
     json_decref(root);
 }

@@ -2,10 +2,13 @@
 
 import json
 import re
+import shlex
+import string
 
 import pytest
 
-from pool import answer, ask, fail, in_turn
+from gateway import ROOT
+from pool import answer, ask, chat, fail, in_turn
 from test_auth import hashed
 from waiting import eventually
 
@@ -753,3 +756,92 @@ def test_the_document_describes_it(api):
         for operation in described.values():
             names = [one["name"] for one in operation["parameters"] if one["in"] == "path"]
             assert names == re.findall(r"\{(\w+)\}", path) and operation["security"]
+
+
+# ---- docs/admin-api.md
+
+
+def documented_examples():
+    """(words of the command, keys of the answer that is shown with it or None), in the order of the page."""
+    found, lines = [], []
+    for line in (ROOT / "docs" / "admin-api.md").read_text().splitlines():
+        if not line.startswith("    "):
+            lines = []
+            continue
+        lines.append(line)
+        text = "\n".join(lines).strip()
+        if text.startswith("{"):
+            words, _ = found[-1]
+            found[-1] = (words, set(re.findall(r'"(\w+)":', text)))
+            continue
+        try:
+            words = shlex.split(text)
+        except ValueError:
+            continue  # a quote is open: it goes on
+        lines = []
+        if words[0] == "api":
+            found.append((words[1:], None))
+    return found
+
+
+def keys_of(value):
+    """Every key of it, at any depth."""
+    if isinstance(value, list):
+        return set().union(*map(keys_of, value))
+    return set(value).union(*map(keys_of, value.values())) if isinstance(value, dict) else set()
+
+
+def run_example(api, words, ids):
+    """What curl would do with them."""
+    words = [string.Template(word).safe_substitute(ids) for word in words]
+    method, path, body, fields = None, None, None, []
+    rest = iter(words)
+    for word in rest:
+        if word == "-X":
+            method = next(rest)
+        elif word == "-H":
+            fields.append(tuple(next(rest).split(": ", 1)))
+        elif word == "-d":
+            body = next(rest).encode()
+        elif word != "-N":
+            path = word.removeprefix("/admin/v1")
+    return api.call(method or ("POST" if body else "GET"), path, body, fields)
+
+
+def test_the_examples_of_the_page_are_true(pool):
+    """Each command in the order of the page, what deletes at the end; the answers have the keys that are shown."""
+    local, openai = pool.upstream("local", fail(429)), pool.upstream("openai")
+    api = Api(pool.start(local.provider(models=["llama3"]), openai.provider(models=["gpt-4o-mini"]), **configured()))
+    examples = [one for one in documented_examples() if "-N" not in one[0]]
+    assert len(examples) >= 20
+    ids = {"HESTIA": "/admin/v1"}
+    for words, shown in sorted(examples, key=lambda one: "DELETE" in one[0]):
+        if "/limits?" in words[0]:
+            complete(api, ids["KEY"], body=chat("localrouter/auto"))
+            ids["REQUEST"] = eventually(lambda: api.data("/requests"), "the request is in the list")[0]["request_id"]
+        response = run_example(api, words, ids)
+        assert response.status < 300, (words, response)
+        is_json = response.value("Content-Type") == "application/json"
+        answered = response.json if is_json else {}
+        if "key" in answered:
+            ids.update(CLIENT=answered["id"], KEY=answered["key"])
+        elif "warnings" in answered:
+            ids["STRATEGY"] = answered["id"]
+        assert shown is None or shown <= keys_of(answered), (words, shown - keys_of(answered))
+    assert set(ids) == {"HESTIA", "CLIENT", "KEY", "STRATEGY", "REQUEST"}
+
+
+def test_the_stream_of_the_page_has_its_events(api):
+    path = next(words for words, _ in documented_examples() if "-N" in words)[1].removeprefix("$HESTIA/events")
+    with Events(api, path) as events:
+        api.client("ann")
+        assert events.until("client_created")
+
+
+def test_401_names_the_keys_that_open(pool, upstream):
+    """Others reach this gateway, and it knows only clients: who runs it is told what is missing."""
+    gateway = pool.start(upstream, clients=[{"id": "filed", "key": hashed(CONFIG_CLIENT)}], arguments=("--listen", "0.0.0.0:0"))
+    for fields in ([], [("X-API-Key", "wrong")]):
+        refused = gateway.request("GET", "/admin/v1/clients", fields, host="127.0.0.1")
+        assert refused.status == 401 and "auth.admin_keys" in refused.json["error"]["message"], refused
+    assert "auth." not in ask(gateway).json["error"]["message"]

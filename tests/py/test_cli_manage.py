@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from books import bearer, hashed
+from books import Admin, bearer, hashed
 from gateway import run_cli
 from pool import ask, closed_url, served
 
@@ -47,6 +47,46 @@ def test_life_of_a_client(cli):
     assert "anna" in shown.stdout and "hk_" in shown.stdout and rotated["key"] not in shown.stdout
     assert cli("clients", "delete", made["id"]).returncode == 0
     assert data(cli("clients", "list", "--json"))["data"] == []
+
+
+def test_clients_by_name(cli):
+    """What a person knows of a client is its name."""
+    made = data(cli("clients", "create", "Laptop", "--json"))
+    assert data(cli("clients", "show", "laptop", "--json"))["id"] == made["id"]
+    assert data(cli("clients", "disable", "LAPTOP", "--json"))["enabled"] is False
+    assert data(cli("clients", "enable", "Laptop", "--json"))["enabled"] is True
+    assert data(cli("clients", "assign", "laptop", "default", "--json"))["strategy_id"] == "default"
+    rotated = data(cli("clients", "rotate", "laptop", "--json"))
+    assert rotated["id"] == made["id"] and rotated["key"] != made["key"]
+    assert data(cli("clients", "rename", "laptop", "Desktop", "--json"))["name"] == "Desktop"
+    assert cli("clients", "show", "laptop").returncode == 1
+    assert data(cli("clients", "delete", "desktop", "--json"))["id"] == made["id"]
+
+
+def test_a_name_of_two_clients_is_refused(cli):
+    ids = [data(cli("clients", "create", name, "--json"))["id"] for name in ("ann", "Ann", "anna")]
+    done = cli("clients", "delete", "ANN")
+    assert done.returncode == 1 and not done.stdout
+    assert ids[0] in done.stderr and ids[1] in done.stderr and ids[2] not in done.stderr
+    assert len(data(cli("clients", "list", "--json"))["data"]) == 3
+    assert cli("clients", "delete", ids[1]).returncode == 0
+    assert data(cli("clients", "delete", "ANN", "--json"))["id"] == ids[0]
+
+
+def test_an_id_counts_more_than_a_name(pool, tmp_path):
+    """Ids of the file may be anything, also the name of somebody else."""
+    clients = [{"id": "one", "name": "two", "key": hashed("a")}, {"id": "two", "name": "three", "key": hashed("b")}]
+    gateway = pool.start(pool.upstream(), auth={"admin_keys": [hashed("the-admin")]}, clients=clients)
+    env = {"HESTIA_URL": f"http://127.0.0.1:{gateway.port}", "HESTIA_ADMIN_KEY": "the-admin"}
+    assert data(run_cli("clients", "show", "two", "--json", cwd=tmp_path, env=env))["name"] == "three"
+    assert data(run_cli("clients", "show", "THREE", "--json", cwd=tmp_path, env=env))["id"] == "two"
+
+
+def test_clients_by_name_beyond_the_first_page(cli):
+    admin = Admin(cli.gateway, bearer("the-admin"))
+    ids = {name: admin.create_client(name, strategy_id="default")["id"] for name in [f"c{n}" for n in range(1005)]}
+    for name in ("c0", "c1004"):
+        assert data(cli("clients", "show", name.upper(), "--json"))["id"] == ids[name]
 
 
 def test_life_of_a_strategy(cli):
