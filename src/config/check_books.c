@@ -304,6 +304,18 @@ static void client_keys_check(struct decoder *d, const struct node *n, const str
     }
 }
 
+/* Keys are made for the clients of the API only. */
+static void client_key_given(struct decoder *d, const struct node *n, const struct client_config *client)
+{
+    if (client->enabled && node_is_null(node_get(n, STR("key"))))
+        decode_report(
+            d, SEVERITY_WARNING, n, "key",
+            "the client \"%.*s\" has none, so that nobody can call as it, and a client of a file is "
+            "given none later: write sha256:HEX (hestia hash-key), or make the client with "
+            "hestia clients create",
+            STR_ARG(client->id));
+}
+
 static void strategies_check(struct decoder *d, const struct node *list, const struct config *c,
                              struct map *strategies)
 {
@@ -329,6 +341,7 @@ static void clients_check(struct decoder *d, const struct node *list, const stru
         size_t item = decode_enter_index(d, index);
         strategy_exists(d, node_get(n, STR("strategy_id")), "strategy_id", client->strategy_id, strategies);
         client_providers_check(d, n, client, c);
+        client_key_given(d, n, client);
         client_keys_check(d, n, client, &keys);
         decode_leave(d, item);
     }

@@ -138,6 +138,17 @@ static void names_check(struct decoder *d, const struct node *n, const struct se
     }
 }
 
+/* A variable may leave it empty on purpose; '' cannot be meant. */
+static void command_check(struct decoder *d, const struct node *n, const struct service_config *s)
+{
+    const struct node *given = node_get(n, STR("command"));
+    bool is_blank = !node_is_null(given) && given->kind == NODE_SCALAR && str_trim(given->text).n == 0;
+    bool has_program = s->command.count == 0 || str_trim(s->command.items[0]).n > 0;
+    if (is_blank || (!has_program && !d->unit->disabled))
+        decode_report(d, SEVERITY_ERROR, given, "command",
+                      "begins with the program to start, and that is empty");
+}
+
 static void fingerprints_keep(struct decoder *d, struct service_config *s)
 {
     static const struct field folder = {.name = "workdir", .kind = FIELD_PATH, .reload = RELOAD_SERVICE};
@@ -157,6 +168,7 @@ void service_finish(struct decoder *d, const struct node *n, void *value)
     id_check(d, n, s);
     if (d->unit->disabled)
         service_disable(d, s, d->unit->why);
+    command_check(d, n, s);
     orchestrator_settle(d, n, s);
     urls_settle(d, n, s);
     instances_check(d, n, s);

@@ -380,7 +380,7 @@ static void test_only_what_is_not_active_is_said(void **state)
     struct loaded l =
         load_text("providers: [{name: p, " ONE "}]\nrouting: {strategy: weighted}\ntimeouts: {request: 1}\n"
                   "queue: {timeout: 1}\nmonitoring: {track_latency: true, track_errors: true}\n"
-                  "clients: [{id: c}]\nstrategies: [{id: s}]\nauth: {anonymous: s}\n");
+                  "clients: [{id: c, enabled: false}]\nstrategies: [{id: s}]\nauth: {anonymous: s}\n");
     assert_non_null(l.config);
     assert_int_equal(l.findings.count, 0);
     loaded_free(&l);

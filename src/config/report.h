@@ -15,5 +15,9 @@ void config_write_merged(const struct config_sources *sources, struct buf *out, 
  */
 void findings_write(const struct findings *f, struct buf *out);
 void findings_write_json(const struct findings *f, struct buf *out);
+/* An error about the value of a key ("providers[2].tls.ca") that only a layer above could find: with its
+   place in the files, which are read again for it. */
+void findings_add_error(struct findings *findings, const struct config_sources *sources, struct str key,
+                        struct str sentence);
 
 #endif

@@ -41,7 +41,7 @@ static void test_all_load(void **state)
 }
 
 /* Every variable of the seeds set: then there is nothing to warn about either, but for providers that a
-   fragment leaves without URL or key. */
+   fragment leaves without URL or key, and a client whose key its document keeps elsewhere. */
 static void test_all_load_with_their_variables(void **state)
 {
     static const char *const environment[] = {"OPENAI_API_KEY=k",
@@ -65,7 +65,8 @@ static void test_all_load_with_their_variables(void **state)
                                               "FALLBACK_KEY=k",
                                               "HF_TOKEN=k",
                                               NULL};
-    static const char *const incomplete[] = {"hulumanage_variables.yml", "hulumanage_cost.yml"};
+    static const char *const incomplete[] = {"hulumanage_variables.yml", "hulumanage_cost.yml",
+                                             "localrouter_strategies.yml"};
     glob_t found;
     assert_int_equal(glob(project_path(__FILE__, "tests/fixtures/seeds/*.yml"), 0, NULL, &found), 0);
     for (size_t i = 0; i < found.gl_pathc; i++) {
@@ -339,7 +340,8 @@ static void test_localrouter(void **state)
     assert_true(str_eq(l.config->clients[0].strategy_id, s->id));
     assert_true(l.config->clients[0].enabled && l.config->clients[0].key_count == 0);
     assert_true(l.config->has_clients);
-    assert_int_equal(l.findings.count, 0);
+    assert_int_equal(l.findings.count, 1);
+    assert_true(found(&l, SEVERITY_WARNING, "clients[0].key", "nobody can call as it"));
     loaded_free(&l);
 }
 

@@ -443,7 +443,8 @@ static void test_identities(void **state)
 static void test_parents(void **state)
 {
     warns_strategy("parent: nobody", "parent", "no client \"nobody\"");
-    struct loaded l = load_text("strategies: [{id: s, parent: c}]\nclients: [{id: c, strategy_id: s}]");
+    struct loaded l =
+        load_text("strategies: [{id: s, parent: c}]\nclients: [{id: c, strategy_id: s, enabled: false}]");
     assert_text(first(&l)->parent, "c");
     assert_int_equal(l.findings.count, 0);
     loaded_free(&l);
@@ -494,9 +495,10 @@ static void test_notices(void **state)
                      "auto_config.routellm_config.strong_models[0]", "expected [provider, model]");
     refuses_strategy("auto_config: {routellm_config: {threshold: 2}}",
                      "auto_config.routellm_config.threshold", "0 to 1");
-    l = load_text("strategies: [{id: s, rate_limits: []}]\nclients: [{id: c, strategy_id: s}]\n"
-                  "pricing: {overrides: [{model: m, input_per_million: 1}]}\nstorage: {path: a.db}\n"
-                  "auth: {anonymous: s}");
+    l = load_text(
+        "strategies: [{id: s, rate_limits: []}]\nclients: [{id: c, strategy_id: s, enabled: false}]\n"
+        "pricing: {overrides: [{model: m, input_per_million: 1}]}\nstorage: {path: a.db}\n"
+        "auth: {anonymous: s}");
     assert_int_equal(l.findings.count, 0);
     loaded_free(&l);
 }
@@ -516,7 +518,8 @@ static void test_clients(void **state)
         "  - {name: b, enabled: false, key: [" HASH ", " OTHER_HASH "]}\n  - {id: c, strategy_id: ''}\n",
         environment);
     assert_non_null(l.config);
-    assert_int_equal(l.findings.count, 0);
+    assert_int_equal(l.findings.count, 1);
+    assert_true(found(&l, SEVERITY_WARNING, "clients[2].key", "the client \"c\" has none"));
     assert_int_equal(l.config->client_count, 3);
     assert_true(l.config->has_clients);
     const struct client_config *c = l.config->clients;

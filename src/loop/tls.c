@@ -33,8 +33,21 @@ static const char *reason(char *dst, size_t dst_size)
     return dst;
 }
 
+/* Why a file could not be used. The oldest reason is the system's where there is one; what OpenSSL adds to it
+   ("system lib") tells less. */
+static const char *file_reason(char *dst, size_t dst_size)
+{
+    unsigned long code = ERR_peek_error();
+    if (!ERR_SYSTEM_ERROR(code))
+        return reason(dst, dst_size);
+    snprintf(dst, dst_size, "%s", strerror(ERR_GET_REASON(code)));
+    ERR_clear_error();
+    return dst;
+}
+
 static struct tls_context *context_new(const SSL_METHOD *method)
 {
+    ERR_clear_error(); /* what is told later is of this context */
     struct tls_context *context = mem_alloc(sizeof *context);
     SSL_CTX *ssl = context ? SSL_CTX_new(method) : NULL;
     if (!ssl) {
@@ -74,9 +87,9 @@ struct tls_context *tls_context_server(struct str cert_file, struct str key_file
     str_to_c(cert_file, cert, sizeof cert);
     str_to_c(key_file, key, sizeof key);
     if (SSL_CTX_use_certificate_chain_file(context->ssl, cert) != 1)
-        error_set(error, ERR_TLS, "cannot use the certificate %s: %s", cert, reason(why, sizeof why));
+        error_set(error, ERR_TLS, "cannot use the certificate %s: %s", cert, file_reason(why, sizeof why));
     else if (SSL_CTX_use_PrivateKey_file(context->ssl, key, SSL_FILETYPE_PEM) != 1)
-        error_set(error, ERR_TLS, "cannot use the key %s: %s", key, reason(why, sizeof why));
+        error_set(error, ERR_TLS, "cannot use the key %s: %s", key, file_reason(why, sizeof why));
     else {
         SSL_CTX_set_alpn_select_cb(context->ssl, choose_alpn, NULL);
         return context;
@@ -99,7 +112,7 @@ struct tls_context *tls_context_client(const struct tls_client_options *options,
             : SSL_CTX_set_default_verify_paths(context->ssl) == 1;
     if (!loaded) {
         error_set(error, ERR_TLS, "cannot read the CA file %.*s: %s", STR_ARG(options->ca_file),
-                  reason(why, sizeof why));
+                  file_reason(why, sizeof why));
         tls_context_unref(context);
         return NULL;
     }

@@ -5,6 +5,7 @@
 #include "config/report.h"
 #include "loop/crypto.h"
 #include "loop/sock.h"
+#include "main/inspect.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,12 +70,15 @@ static int command_validate(struct cli_options *options)
         options->files[options->file_count++] = options->rest[i];
     sources_from(options, &sources, executable, sizeof executable);
     struct config *config = config_load(&sources, &findings);
+    log_set_level(LOG_ERROR); /* standard output is for the findings */
+    if (config)
+        inspect_config(config, &sources, &findings);
     if (options->json)
         findings_write_json(&findings, &out);
     else
         findings_write(&findings, &out);
     print(&out);
-    bool good = config && (!options->strict || findings.warnings == 0);
+    bool good = config && !findings.errors && (!options->strict || findings.warnings == 0);
     if (!options->json)
         printf("%s: %zu error%s, %zu warning%s\n", good ? "valid" : "NOT valid", findings.errors,
                findings.errors == 1 ? "" : "s", findings.warnings, findings.warnings == 1 ? "" : "s");
@@ -182,7 +186,9 @@ static const struct command commands[] = {
      command_serve},
     {"validate-config", "Check configuration files",
      "hestia validate-config [--strict] [--json] FILE...\n\n"
-     "Checks the files, merged in this order, and tells everything that is wrong at once.\n"
+     "Checks the files, merged in this order, and the certificates, price list and user that they name; "
+     "tells\n"
+     "everything that is wrong at once.\n"
      "      --strict          warnings count as errors\n"
      "      --json            findings as JSON\n",
      command_validate, .takes_words = true},

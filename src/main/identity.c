@@ -10,6 +10,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+enum { USER_NAME_MAX = 256 };
+
 /* Services and the default place of the store go by these; those of root would mislead them. */
 static void environment_adopt(const char *name, const char *home)
 {
@@ -55,12 +57,22 @@ static enum err become(struct shepherd *shepherd, const char *name, const struct
     return OK;
 }
 
+enum err identity_check(const struct server_config *server, struct error *error)
+{
+    struct identity identity;
+    char name[USER_NAME_MAX], home[PATH_MAX];
+    if (!server->user.n)
+        return OK;
+    if (server->user.n >= sizeof name)
+        return error_set(error, ERR_CONFIG, "server.user: is too long");
+    return identity_find(&identity, str_to_c(server->user, name, sizeof name), home, sizeof home, error);
+}
+
 enum err identity_settle(struct shepherd *shepherd, const struct server_config *server,
                          const struct address *bound, size_t bound_count, struct error *error)
 {
-    char name[256];
-    if (server->user.n >= sizeof name)
-        return error_set(error, ERR_CONFIG, "server.user is too long");
+    char name[USER_NAME_MAX];
+    TRY(identity_check(server, error));
     if (server->user.n)
         return become(shepherd, str_to_c(server->user, name, sizeof name), bound, bound_count, error);
     if (geteuid() == 0)

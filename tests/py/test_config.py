@@ -156,6 +156,55 @@ def test_what_the_books_only_warn_of(cli, written, instead, key):
     assert any(line.startswith("warning: ") and f"{key}: " in line for line in done.said.splitlines()), done.said
 
 
+# ---- what a start needs beyond the text
+
+
+SERVER_TLS = "server: {tls: {cert: cert.pem, key: key.pem}}\n"
+SERVICE_CA = "services: {a.b: {base_url: 'https://127.0.0.1:1', tls: {ca: nope.pem}}}\n"
+PROVIDER_CA = "providers: [..., {name: p, base_url: 'https://127.0.0.1:1', api_key: k, tls: {ca: nope.pem}}]\n"
+
+
+@pytest.mark.parametrize("config, place, sentences", [
+    (SERVER_TLS, "c.yml:1:15: server.tls: ", ["cert.pem: No such file or directory"]),
+    ("pricing: {import: nope.json}\n", "c.yml:1:19: pricing.import: ", ["nope.json", "No such file or directory"]),
+    ("pricing: {import: broken.json}\n", "c.yml:1:19: pricing.import: ", ["broken.json: line 1, column "]),
+    ("server: {user: nobody-of-that-name}\n", "c.yml:1:16: server.user: ", ["there is no user nobody-of-that-name"]),
+    (SERVICE_CA, "c.yml:1:61: services.a.b.tls.ca: ", ["nope.pem: No such file or directory"]),
+    (PROVIDER_CA, "c.yml:1:83: providers[0].tls.ca: ", ["nope.pem: No such file or directory"]),
+    ("services: {a: {command: ['', x]}}\n", "c.yml:1:25: services.a.command: ", ["empty"]),
+    ("services: {a: {base_url: 'http://x:1', command: ''}}\n", "c.yml:1:49: services.a.command: ", ["empty"]),
+    ("services: {a: {command: ' '}}\n", "c.yml:1:25: services.a.command: ", ["empty"]),
+])
+def test_what_a_start_would_refuse(cli, tmp_path, config, place, sentences):
+    (tmp_path / "broken.json").write_text('{"m": ')
+    done = validate(cli, config)
+    assert done.returncode == 1 and "1 error," in done.stdout, done.said
+    assert any(place in line and all(one in line for one in sentences) for line in done.stdout.splitlines()), done.said
+    assert done.stdout.count(place.split(": ")[1]) == 1, done.said
+
+
+def test_files_of_use_are_valid(cli, tmp_path, authority):
+    cert, key = authority.issue("inspected")
+    (tmp_path / "prices.json").write_text('{"m": {"input_cost_per_token": 1e-06}, "bad": {"input_cost_per_token": "x"}}')
+    config = (f"server: {{tls: {{cert: {cert}, key: {key}}}, user: nobody}}\npricing: {{import: prices.json}}\n"
+              f"services: {{a: {{base_url: 'https://127.0.0.1:1', tls: {{ca: {authority.ca}}}}}}}\n")
+    done = validate(cli, config)
+    assert done.returncode == 0 and done.stdout == "valid: 0 errors, 0 warnings\n", done.said
+
+
+def test_missing_certificate_at_the_start(hestia):
+    gateway = hestia(SERVER_TLS, wait=False)
+    gateway.expected_exit = 1
+    assert gateway.wait_exit() == 1
+    assert "cert.pem: No such file or directory" in gateway.stderr
+
+
+def test_client_of_the_file_without_a_key(cli):
+    done = validate(cli, "clients: [{name: app}, {name: off, enabled: false}]\n")
+    assert done.returncode == 0 and "1 warning\n" in done.stdout, done.said
+    assert "clients[0].key: " in done.stdout and "hash-key" in done.stdout
+
+
 def test_shipped_config_is_valid_and_has_the_demo(cli):
     done = cli("validate-config", ROOT / "hestia_config.yml")
     assert done.returncode == 0, done.said
