@@ -217,6 +217,7 @@ static const struct command commands[] = {
      command_manage, .takes_words = true},
     {"usage", "What was used, and what is left, in a running gateway",
      "hestia usage [show] [--scope S --id ID] [--range R] | ids --scope S | limits | requests [--limit N]\n\n"
+     "show leaves out the minutes (hours, days) without a request, --json has them all.\n"
      "      --scope S         global (default), client, provider, model, strategy\n"
      "      --id ID           of which one\n"
      "      --range R         hour, day, week, month\n" MANAGE_USAGE,

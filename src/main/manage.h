@@ -25,8 +25,8 @@ int manage_ask(const struct cli_options *o, enum method method, const struct buf
    neither is left to the gateway to refuse. EXIT_OK, or the reason stands on standard error. */
 int manage_find_client(const struct cli_options *o, const char *word, struct buf *id) MUST_CHECK;
 
-/* Prints an answer of the management API for people: a list as a table, an object as lines. NULL columns: an
-   object, or a list of texts. */
+/* Prints an answer of the management API for people: a list as a table, an object as lines; of usage the
+   points at which there was some, and the total last. NULL columns: an object, or a list of texts. */
 void manage_show(const struct column *columns, struct str json);
 /* To standard error: what the gateway said against it. */
 void manage_show_error(const char *command, int status, struct str json);

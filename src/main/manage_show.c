@@ -6,6 +6,22 @@
 
 enum { CELL_MAX = 48, COLUMNS_MAX = 16 };
 
+/* All of a sum's digits and no exponent: a double is exact to 15 digits, money to 12 behind the point. */
+static int real_write(double value, char *out, size_t size)
+{
+    int places = 12;
+    for (double rest = value < 0 ? -value : value; rest >= 1000 && places > 0; rest /= 10)
+        places--;
+    int n = snprintf(out, size, "%.*f", places, value);
+    if (n >= (int)size || !places)
+        return n;
+    while (out[n - 1] == '0')
+        n--;
+    n -= out[n - 1] == '.';
+    out[n] = '\0';
+    return n;
+}
+
 /* One value as a person reads it; what a terminal might obey becomes '?'. */
 static int cell_write(const json_t *value, char *out, size_t size)
 {
@@ -15,7 +31,7 @@ static int cell_write(const json_t *value, char *out, size_t size)
     else if (json_is_integer(value))
         n = snprintf(out, size, "%lld", (long long)json_integer_value(value));
     else if (json_is_real(value))
-        n = snprintf(out, size, "%.12g", json_real_value(value));
+        n = real_write(json_real_value(value), out, size);
     else if (json_is_boolean(value))
         n = snprintf(out, size, "%s", json_is_true(value) ? "yes" : "no");
     else
@@ -84,16 +100,38 @@ static void texts_print(const json_t *list)
     }
 }
 
+/* Of usage only the points at which something was used: a day has 1440. */
+static json_t *used_only(const json_t *points)
+{
+    json_t *used = json_array();
+    for (size_t i = 0; i < json_array_size(points); i++)
+        if (json_integer_value(json_object_get(json_array_get(points, i), "requests")) > 0)
+            json_array_append(used, json_array_get(points, i));
+    return used;
+}
+
+static void usage_print(const struct column *columns, const json_t *root, const json_t *total)
+{
+    json_t *used = used_only(json_object_get(root, "data"));
+    const char *from = json_string_value(json_object_get(root, "from"));
+    const char *to = json_string_value(json_object_get(root, "to"));
+    if (json_array_size(used))
+        table_print(columns, used);
+    else
+        printf("Nothing was used from %s to %s.\n", from ? from : "-", to ? to : "-");
+    printf("\nTotal\n");
+    object_print(total);
+    json_decref(used);
+}
+
 void manage_show(const struct column *columns, struct str json)
 {
     json_t *root = json_loadb(json.p ? json.p : "", json.n, 0, NULL);
     const json_t *data = json_object_get(root, "data"), *total = json_object_get(root, "total");
-    if (columns && json_is_array(data)) {
+    if (columns && json_is_array(data) && json_is_object(total)) {
+        usage_print(columns, root, total);
+    } else if (columns && json_is_array(data)) {
         table_print(columns, data);
-        if (json_is_object(total)) {
-            printf("\n");
-            object_print(total);
-        }
     } else if (json_is_array(data)) {
         texts_print(data);
     } else if (json_is_object(root)) {
@@ -108,8 +146,10 @@ void manage_show_error(const char *command, int status, struct str json)
     const json_t *error = json_object_get(root, "error");
     const char *message = json_string_value(json_object_get(error, "message"));
     const char *param = json_string_value(json_object_get(error, "param"));
-    fprintf(stderr, "hestia %s: %s%s%s (%d)\n", command, param ? param : "", param ? ": " : "",
-            message ? message : "the gateway refused", status);
+    message = message ? message : "the gateway refused";
+    bool named = !param || strstr(message, param); /* most sentences begin with the field */
+    fprintf(stderr, "hestia %s: %s%s%s (%d)\n", command, named ? "" : param, named ? "" : ": ", message,
+            status);
     if (status == 401)
         fprintf(stderr, "HESTIA_ADMIN_KEY gives the key: one of auth.admin_keys, else of auth.api_keys; "
                         "`hestia hash-key` hashes a\nnew one for the configuration.\n");

@@ -7,6 +7,7 @@ import pytest
 from books import Admin, bearer, hashed
 from gateway import run_cli
 from pool import ask, closed_url, served
+from waiting import eventually
 
 
 @pytest.fixture
@@ -107,10 +108,30 @@ def test_life_of_a_strategy(cli):
     assert cli("strategies", "delete", made["id"]).returncode == 0
 
 
+def test_usage_of_nothing(cli):
+    lines = cli("usage").stdout.splitlines()
+    assert lines[0].startswith("Nothing was used from 2") and "requests               0" in lines, lines
+
+
+def test_costs_are_decimals(pool, tmp_path):
+    upstream = pool.upstream()
+    prices = {"overrides": [{"model": "m", "input_per_million": 0.02, "output_per_million": 0.004}]}
+    gateway = pool.start(upstream.provider(models=["m"]), auth={"admin_keys": [hashed("the-admin")]}, pricing=prices)
+    ask(gateway, fields=bearer("the-admin"))
+    env = {"HESTIA_URL": f"http://127.0.0.1:{gateway.port}", "HESTIA_ADMIN_KEY": "the-admin"}
+    rows = eventually(lambda: run_cli("usage", "requests", cwd=tmp_path, env=env).stdout.splitlines()[1:], "the request is in the list")
+    assert rows[0].split()[-1] == "0.00000016"
+    assert "cost                   0.00000016" in run_cli("usage", cwd=tmp_path, env=env).stdout
+
+
 def test_usage(cli):
     ask(cli.gateway, fields=bearer("the-admin"))
     assert data(cli("usage", "--range", "hour", "--json"))["total"]["input_tokens"] == 7
-    assert "input_tokens           7" in cli("usage", "--range", "hour").stdout
+    for words in (("usage",), ("usage", "--range", "hour"), ("usage", "--range", "day")):
+        lines = cli(*words).stdout.splitlines()
+        assert lines[0].split()[:2] == ["FROM", "REQUESTS"] and lines[2:4] == ["", "Total"], lines
+        assert lines[1].split()[1] == "1" and "input_tokens           7" in lines[4:]
+    assert len(data(cli("usage", "--range", "day", "--json"))["data"]) > 1400
     assert cli("usage", "ids", "--scope", "provider").stdout.split() == ["a"]
     rows = cli("usage", "requests", "--limit", "5").stdout.splitlines()
     assert len(rows) == 2 and "ok" in rows[1].split()
@@ -130,6 +151,6 @@ def test_errors_say_what_to_do(cli):
     unknown = cli("clients", "show", "no such/client")
     assert unknown.returncode == 1 and "(404)" in unknown.stderr
     bad = cli("strategies", "update", "default", "--data", "-", input='{"rate_limits": [{"limit_type": "requests", "value": -1, "time_window": "day"}]}')
-    assert bad.returncode == 1 and "rate_limits[0].value" in bad.stderr
+    assert bad.returncode == 1 and bad.stderr.count("rate_limits[0].value") == 1
     assert cli("strategies", "update", "default", "--data", "nowhere.json").returncode == 1
     assert "rotate ID" in cli("clients", "--help").stdout
