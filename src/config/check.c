@@ -43,7 +43,7 @@ bool config_listen_is_local(struct str address)
     return str_eq_nocase(host, STR("localhost"));
 }
 
-static bool listen_is_valid(struct str address)
+bool config_listen_is_valid(struct str address)
 {
     struct str host;
     uint64_t port;
@@ -71,7 +71,7 @@ void server_check(struct decoder *d, const struct node *n, void *value)
 {
     const struct server_config *s = value;
     for (size_t i = 0; i < s->listen.count; i++)
-        if (!listen_is_valid(s->listen.items[i]))
+        if (!config_listen_is_valid(s->listen.items[i]))
             decode_report(d, SEVERITY_ERROR, node_get(n, STR("listen")), "listen",
                           "\"%.*s\" is no address; write HOST:PORT, [ADDRESS]:PORT or unix:/path",
                           (int)MIN(s->listen.items[i].n, (size_t)80), s->listen.items[i].p);
@@ -155,7 +155,7 @@ static void public_check(struct decoder *d, const struct node *root, const struc
         return;
     for (size_t i = 0; i < c->server.listen.count; i++) {
         struct str address = c->server.listen.items[i];
-        if (!listen_is_valid(address) || config_listen_is_local(address))
+        if (!config_listen_is_valid(address) || config_listen_is_local(address))
             continue;
         decode_report(d, SEVERITY_ERROR, node_find(root, "server", "listen", NULL), "server.listen",
                       "%.*s can be reached by others and there are no keys; give auth.api_keys, or say "

@@ -4,6 +4,8 @@
 
 #include "config/decode.h"
 
+/* HOST:PORT, [ADDRESS]:PORT or unix:/path. */
+bool config_listen_is_valid(struct str address);
 /* struct server_config: addresses are well formed. */
 void server_check(struct decoder *d, const struct node *n, void *value);
 /* struct provider_config: derived values (name, type, disabled, fingerprint) and rules. */

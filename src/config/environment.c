@@ -1,8 +1,10 @@
 /*
  * Variables of the environment as configuration: <SERVICE>_<KEY> for the keys of services marked F_ENV, the
- * semaphore_* keys of the top level, and the log level. Pure but for the findings.
+ * semaphore_* keys of the top level, the log level, and what hulumanage listens on. Pure but for the
+ * findings.
  */
 #include "config/assemble.h"
+#include "config/check.h"
 #include "config/finding.h"
 #include "config/schema.h"
 
@@ -213,15 +215,69 @@ static bool log_level_put(struct overlay *o, struct str name, struct str value)
     return true;
 }
 
+/* The two levels that only hulumanage has. */
+static struct str level_name(struct str value)
+{
+    if (str_eq_nocase(value, STR("notset")))
+        return STR("DEBUG");
+    return str_eq_nocase(value, STR("critical")) ? STR("ERROR") : value;
+}
+
 static void log_level_variables(struct overlay *o, const struct variables *variables)
 {
     static const struct str names[] = {STR("HESTIA_LOG_LEVEL"), STR("HULUMANAGE_LOG_LEVEL"),
-                                       STR("hulumanage_LOG_LEVEL")};
+                                       STR("hulumanage_LOG_LEVEL"), STR("HULUMANAGE_LOG"),
+                                       STR("hulumanage_LOG")};
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         struct str value = variables_get(variables, names[i]);
-        if (value.n && log_level_put(o, names[i], value))
+        if (value.n && log_level_put(o, names[i], level_name(value)))
             return;
     }
+}
+
+/* In either spelling; `name` tells which. */
+static struct str hulumanage_variable(const struct variables *variables, const struct str names[2],
+                                      struct str *name)
+{
+    struct str value = variables_get(variables, names[0]);
+    if (value.n)
+        *name = names[0];
+    else if ((value = variables_get(variables, names[1])).n)
+        *name = names[1];
+    return value;
+}
+
+static void listen_put(struct overlay *o, struct source *source, struct str address)
+{
+    struct node *server = node_map(o->arena, source, 1), *key = key_node(o, source, STR("server"));
+    struct node *listen = key_node(o, source, STR("listen")), *text = node_scalar(o->arena, source, address);
+    if (!server || !key || !listen || !text)
+        return;
+    node_put(server, listen, text);
+    node_put(o->top, key, server);
+}
+
+/* Where hulumanage would listen: each has its default, as there. */
+static void listen_variables(struct overlay *o, const struct variables *variables)
+{
+    static const struct str hosts[] = {STR("HULUMANAGE_HOST"), STR("hulumanage_HOST")};
+    static const struct str ports[] = {STR("HULUMANAGE_PORT"), STR("hulumanage_PORT")};
+    struct str name = STR_NONE;
+    struct str host = hulumanage_variable(variables, hosts, &name);
+    struct str port = hulumanage_variable(variables, ports, &name);
+    if (!name.n)
+        return;
+    bool is_v6 = str_find(host, ':') < host.n && host.p[0] != '[';
+    struct str address =
+        arena_printf(o->arena, "%s%.*s%s:%.*s", is_v6 ? "[" : "", STR_ARG(host.n ? host : STR("127.0.0.1")),
+                     is_v6 ? "]" : "", STR_ARG(port.n ? port : STR("8000")));
+    struct source *source = variable_source(o, name);
+    if (!source)
+        return;
+    if (config_listen_is_valid(address))
+        listen_put(o, source, address);
+    else
+        warn_value(o, source, STR("server.listen"), "is not valid, expected ", "a host's address and a port");
 }
 
 static void services_put(struct overlay *o)
@@ -260,6 +316,7 @@ struct node *environment_tree(struct arena *arena, const struct variables *varia
         top_variable(&o, name, value);
     }
     log_level_variables(&o, variables);
+    listen_variables(&o, variables);
     services_put(&o);
     map_free(&o.services);
     return o.top->count ? o.top : NULL;

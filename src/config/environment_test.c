@@ -168,6 +168,48 @@ static void test_log_level(void **state)
     loaded_free(&l);
 }
 
+static struct str listen_of(struct loaded *l)
+{
+    assert_non_null(l->config);
+    assert_int_equal(l->config->server.listen.count, 1);
+    return l->config->server.listen.items[0];
+}
+
+static void test_hulumanage_listens(void **state)
+{
+    static const struct {
+        const char *environment[3], *listen;
+    } cases[] = {
+        {{"HULUMANAGE_PORT=9000"}, "127.0.0.1:9000"},
+        {{"hulumanage_PORT=9000", "HULUMANAGE_HOST=127.0.0.2"}, "127.0.0.2:9000"},
+        {{"hulumanage_HOST=::1"}, "[::1]:8000"},
+        {{"HULUMANAGE_PORT=", "HULUMANAGE_HOST="}, "127.0.0.1:1234"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct loaded l = load_env("server: {listen: '127.0.0.1:1234'}", cases[i].environment);
+        assert_text(listen_of(&l), cases[i].listen);
+        assert_int_equal(l.findings.count, 0);
+        loaded_free(&l);
+    }
+    static const char *const wrong[] = {"HULUMANAGE_PORT=http", NULL};
+    struct loaded l = load_env("server: {listen: '127.0.0.1:1234'}", wrong);
+    assert_text(listen_of(&l), "127.0.0.1:1234");
+    assert_true(found(&l, SEVERITY_WARNING, "server.listen", "a port"));
+    loaded_free(&l);
+}
+
+static void test_hulumanage_log(void **state)
+{
+    static const char *const critical[] = {"HULUMANAGE_LOG=critical", NULL};
+    static const char *const notset[] = {"hulumanage_LOG=notset", NULL};
+    struct loaded l = load_env("{}", critical);
+    assert_int_equal(l.config->monitoring.log_level, LOG_ERROR);
+    loaded_free(&l);
+    l = load_env("{}", notset);
+    assert_int_equal(l.config->monitoring.log_level, LOG_DEBUG);
+    loaded_free(&l);
+}
+
 /* ---- the seeds' own blocks ----------------------------------------------------------------------------- */
 
 static void test_seed_semaphore_setup(void **state)
@@ -247,6 +289,8 @@ int main(void)
         cmocka_unit_test(test_values_are_not_interpolated),
         cmocka_unit_test(test_client_variable_is_no_loop),
         cmocka_unit_test(test_log_level),
+        cmocka_unit_test(test_hulumanage_listens),
+        cmocka_unit_test(test_hulumanage_log),
         cmocka_unit_test(test_seed_semaphore_setup),
         cmocka_unit_test(test_seed_common_patterns),
         cmocka_unit_test(test_seed_remote_and_cloud),

@@ -18,7 +18,7 @@ static const struct field monitoring_fields[] = {
      .fallback = "INFO",
      .doc =
          "Least level that is logged: DEBUG, INFO, WARNING or ERROR. The variable `HESTIA_LOG_LEVEL` wins, "
-         "then `hulumanage_LOG_LEVEL`."},
+         "then `HULUMANAGE_LOG_LEVEL` and `HULUMANAGE_LOG`."},
     {.name = "track_latency",
      .kind = FIELD_BOOL,
      .at = MONITORING(track_latency),

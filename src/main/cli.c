@@ -182,6 +182,9 @@ static const struct command commands[] = {
      "      --log-format F    json (default) or text\n"
      "      --log-level L     DEBUG, INFO (default), WARNING, ERROR\n"
      "      --approach A      none or proxy; without an address it listens on 127.0.0.1:8000\n\n"
+     "HULUMANAGE_HOST, HULUMANAGE_PORT, HULUMANAGE_LOG and HULUMANAGE_APPROACH stand for the options of "
+     "these "
+     "names.\n"
      "SIGHUP or a changed file reloads the configuration; SIGTERM drains and stops.\n",
      command_serve},
     {"validate-config", "Check configuration files",
@@ -347,10 +350,22 @@ static void parse_word(struct parse *p)
         list_add(p, o->rest, &o->rest_count, COUNT_OF(o->rest), word);
 }
 
+/* Then config_load() knows where to listen. */
+static bool has_listen_variable(void)
+{
+    static const char *const names[] = {"HULUMANAGE_HOST", "hulumanage_HOST", "HULUMANAGE_PORT",
+                                        "hulumanage_PORT"};
+    const char *value;
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        if ((value = getenv(names[i])) && *value)
+            return true;
+    return false;
+}
+
 static void finish_address(struct parse *p)
 {
     struct cli_options *o = p->options;
-    if (o->approach && !p->port && !p->host && !o->listen_count)
+    if (o->approach && !p->port && !p->host && !o->listen_count && !has_listen_variable())
         p->port = "8000";
     if (!p->port && !p->host)
         return;

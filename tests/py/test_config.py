@@ -452,6 +452,16 @@ def test_option_wins_over_environment(hestia, tmp_path):
     assert [status["serviceId"] for status in gateway.get("/v1/services").json["services"]] == ["o"]
 
 
+def test_where_hulumanage_would_listen(hestia):
+    """Its variables win over the file, options over them."""
+    config = {"server": {"listen": "127.0.0.1:1"}}
+    for env, arguments, host in (({"HULUMANAGE_HOST": "127.0.0.2", "HULUMANAGE_PORT": 0}, (), "127.0.0.2"),
+                                 ({"hulumanage_PORT": 0}, ("--approach", "proxy"), "127.0.0.1"),
+                                 ({"HULUMANAGE_PORT": 1}, ("--listen", "127.0.0.3:0"), "127.0.0.3")):
+        gateway = hestia(config, env=env, arguments=arguments)
+        assert [where.rpartition(":")[0] for where in gateway.listen] == [host]
+
+
 def test_search_order(hestia, tmp_path):
     home = tmp_path / "home"
     (home / ".config" / "hestia").mkdir(parents=True)
