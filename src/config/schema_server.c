@@ -11,13 +11,12 @@ static const struct field tls_fields[] = {
     {.name = "cert",
      .kind = FIELD_PATH,
      .at = SERVER(tls.cert) - SERVER(tls),
-     .reload = RELOAD_PROCESS,
-     .doc = "PEM file with the certificate and those that vouch for it."},
+     .doc = "PEM file with the certificate and those that vouch for it. Read at every reload: SIGHUP takes a "
+            "renewed one for new connections (the file itself is not watched)."},
     {.name = "key",
      .kind = FIELD_PATH,
      .at = SERVER(tls.key) - SERVER(tls),
-     .reload = RELOAD_PROCESS,
-     .doc = "PEM file with its private key."},
+     .doc = "PEM file with its private key, read with it."},
 };
 
 static void tls_finish(struct decoder *d, const struct node *n, void *value)
@@ -201,7 +200,6 @@ static const struct field server_fields[] = {
      .kind = FIELD_TABLE,
      .at = SERVER(tls),
      .table = &schema_server_tls,
-     .reload = RELOAD_PROCESS,
      .doc = "Certificate and key."},
     {.name = "trusted_proxies",
      .kind = FIELD_TEXTS,

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import threading
 
@@ -81,6 +82,52 @@ def test_what_fails_only_when_it_is_put_to_use_changes_nothing_either(hestia, fa
     page = gateway.get("/services/f/env", [("Accept", "text/html")])
     assert page.status == 200 and "NEW" not in page.json
     assert service.starts == 1 and not has_ended(service.pids[0])
+
+
+def test_a_reload_takes_a_renewed_certificate(hestia, authority, tmp_path):
+    """Of the same file and of another; who is connected stays."""
+
+    def config(name):
+        return {"server": {"tls": {"cert": f"{name}.pem", "key": f"{name}.key"}}}
+
+    def install(issued, name):
+        for made, suffix in zip(authority.issue(issued), ("pem", "key")):
+            shutil.copy(made, tmp_path / f"{name}.{suffix}")
+
+    def shown():
+        with gateway.connect(tls=authority.client_context()) as connection:
+            return dict(part[0] for part in connection.sock.getpeercert()["subject"])["commonName"]
+
+    install("first", "used")
+    gateway = hestia(config("used"))
+    assert shown() == "first"
+    with gateway.connect(tls=authority.client_context()) as old:
+        install("renewed", "used")
+        gateway.reload(config("used"))
+        assert shown() == "renewed"
+        install("another", "other")
+        gateway.reload(config("other"))
+        assert shown() == "another"
+        old.request("GET", "/health")
+        assert old.read_response().status == 200
+    assert not gateway.find_events("config_restart_needed")
+
+
+def test_tls_by_a_reload(hestia, backend, authority):
+    """The upstream hears of each connection what it is, whatever new ones are."""
+    cert, key = authority.issue("late")
+    services = {"services": {"s": {"base_url": backend.url}}}
+    gateway = hestia(services)
+    with gateway.connect() as plain:
+        plain.request("GET", "/services/s/")
+        assert plain.read_response().status == 200
+        gateway.reload({**services, "server": {"tls": {"cert": str(cert), "key": str(key)}}})
+        plain.request("GET", "/services/s/")
+        assert plain.read_response().status == 200
+    with gateway.connect(tls=authority.client_context()) as secure:
+        secure.request("GET", "/services/s/")
+        assert secure.read_response().status == 200
+    assert [request.value("X-Forwarded-Proto") for request in backend.requests] == ["http", "http", "https"]
 
 
 def test_reload_of_the_same_changes_nothing(hestia, fake):
