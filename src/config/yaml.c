@@ -12,6 +12,7 @@ struct composer {
     yaml_parser_t parser;
     struct arena *arena;
     const struct source *source;
+    struct str text;
     struct findings *findings;
     struct map anchors; /* name -> node; its weight is 0 until it is complete */
     bool failed;        /* nothing sensible can follow */
@@ -52,14 +53,34 @@ static void *fail_at(struct composer *c, const yaml_mark_t *mark, const char *se
     return NULL;
 }
 
+/* Bytes that are no text stop the reader, which knows its offset, before there is a mark. */
+static yaml_mark_t mark_at(struct str text, size_t offset)
+{
+    yaml_mark_t mark = {0};
+    for (size_t i = 0; i < MIN(offset, text.n); i++) {
+        bool ends_line = text.p[i] == '\n';
+        bool begins_character = ((unsigned char)text.p[i] & 0xc0) != 0x80;
+        mark.line += ends_line;
+        mark.column = ends_line ? 0 : mark.column + begins_character;
+    }
+    return mark;
+}
+
+static yaml_mark_t problem_mark(const struct composer *c)
+{
+    const yaml_parser_t *p = &c->parser;
+    if (p->error == YAML_READER_ERROR)
+        return mark_at(c->text, p->problem_offset);
+    return p->problem_mark.line || p->problem_mark.column ? p->problem_mark : p->mark;
+}
+
 static bool next_event(struct composer *c, yaml_event_t *event)
 {
     if (c->failed)
         return false;
     if (yaml_parser_parse(&c->parser, event))
         return true;
-    yaml_mark_t mark = c->parser.problem_mark.line || c->parser.problem_mark.column ? c->parser.problem_mark
-                                                                                    : c->parser.mark;
+    yaml_mark_t mark = problem_mark(c);
     char sentence[200];
     snprintf(sentence, sizeof sentence, "not valid YAML: %s%s%s",
              c->parser.problem ? c->parser.problem : "out of memory", c->parser.context ? " " : "",
@@ -306,7 +327,7 @@ static void compose_documents(struct composer *c, struct children *documents)
 struct node *yaml_parse(struct arena *arena, const struct source *source, struct str text,
                         struct findings *findings)
 {
-    struct composer c = {.arena = arena, .source = source, .findings = findings};
+    struct composer c = {.arena = arena, .source = source, .text = text, .findings = findings};
     struct children documents = {0};
     yaml_mark_t start = {0};
     size_t errors = findings->errors;

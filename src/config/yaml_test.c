@@ -95,6 +95,10 @@ static void test_duplicate_names_both_places(void **state)
 static void test_syntax_errors_have_a_place(void **state)
 {
     assert_true(parse_fails("a: [1, 2\nb: 3\n", "x.yml:2:2", "not valid YAML"));
+    assert_true(parse_fails("a: 1\nb: 2\nc: \xff\n", "x.yml:3:4", "not valid YAML"));
+    assert_true(parse_fails("a: 1\nb: \"\xc3\xbc \xc3(\"\n", "x.yml:2:8", "not valid YAML"));
+    assert_true(parse_fails("\xff", "x.yml:1:1", "not valid YAML"));
+    assert_true(parse_fails("a: 1\nb: \x01\n", "x.yml:2:4", "not valid YAML"));
     assert_true(parse_fails("a:\n\t- b\n", "x.yml:2:1", "cannot start any token"));
     assert_true(parse_fails("a: !mine 3\n", "x.yml:1:4", "tags"));
     assert_true(parse_fails("? [a, b]\n: c\n", "x.yml:1:3", "a key must be plain text"));

@@ -295,6 +295,13 @@ def test_mistake(cli, config, place, word):
     assert any(place in line and word in line for line in done.said.splitlines()), done.said
 
 
+def test_place_of_bytes_that_are_no_text(cli, tmp_path):
+    (tmp_path / "latin.yml").write_bytes(b"services:\n  a:\n    base_url: 'http://x\xe4'\n")
+    done = cli("validate-config", "latin.yml")
+    # The byte where the character, begun by the one before, should go on.
+    assert done.returncode == 1 and "latin.yml:3:25: " in done.stdout, done.said
+
+
 def test_findings_as_data(cli):
     done = validate(cli, "serer: {}\n", "--json")
     assert done.returncode == 1
