@@ -97,6 +97,8 @@ void manage_let_go(struct held_snapshot **held);
 /* A page of the clients of a strategy (NULL: of all) that have a name (empty: any). manage_clients.c */
 enum err manage_send_clients(struct task *t, struct api_call *call, struct response *response,
                              const struct book_strategy *of, struct str name);
+/* What warnings go by (manage_strategies.c). */
+struct pool_knowledge manage_pool_knowledge(const struct api_call *call);
 /* One strategy into a list (manage_strategies.c). */
 void manage_put_strategy(struct api_call *call, struct json *j, const struct book_strategy *s);
 /* A filter of the pool: only the provider whose name `owner` (a struct str *) is. */

@@ -27,6 +27,14 @@ static void last_used(struct task *t, struct api_call *call, const struct str *i
         memset(at_us, 0, count * sizeof *at_us);
 }
 
+static void write_members(const struct api_call *call, struct json *j, const struct book_client *c,
+                          int64_t used_us)
+{
+    struct pool_knowledge pool = manage_pool_knowledge(call);
+    manage_write_client(j, c, used_us);
+    manage_write_client_warnings(j, &c->config, &pool);
+}
+
 /* What stands on a page, collected before the store is asked: once for all of them. */
 struct client_page {
     struct manage_page page;
@@ -64,7 +72,7 @@ enum err manage_send_clients(struct task *t, struct api_call *call, struct respo
     manage_list_begin(&j, &body);
     for (size_t i = 0; i < p->count; i++) {
         json_put_object(&j);
-        manage_write_client(&j, p->clients[i], p->used[i]);
+        write_members(call, &j, p->clients[i], p->used[i]);
         json_end(&j);
     }
     return manage_page_send(&p->page, &j, call, response);
@@ -87,7 +95,7 @@ enum err client_show(struct task *t, struct api_call *call, struct response *res
     struct buf body = BUF(ANSWER_MAX);
     struct json j = json_to(&body);
     json_put_object(&j);
-    manage_write_client(&j, c, used);
+    write_members(call, &j, c, used);
     return manage_object_send(&j, call, response, 200);
 }
 
@@ -107,7 +115,7 @@ static enum err answer_changed(struct task *t, struct api_call *call, struct res
     struct buf body = BUF(ANSWER_MAX);
     struct json j = json_to(&body);
     json_put_object(&j);
-    manage_write_client(&j, c, used);
+    write_members(call, &j, c, used);
     if (result->secret[0])
         json_key_c(&j, "key", result->secret);
     if (result->released.count)

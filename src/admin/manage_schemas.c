@@ -12,7 +12,7 @@ static const struct openapi_schema schemas[] = {
     {"Client", JSON_TEXT({
         "type": "object",
         "required": ["id", "name", "enabled", "strategy_id", "allowed_llm_providers", "key_hint", "created_at",
-                     "updated_at", "last_used", "managed_by_config", "revision"],
+                     "updated_at", "last_used", "managed_by_config", "revision", "warnings"],
         "properties": {
             "id": {"type": "string"},
             "name": {"type": "string"},
@@ -26,6 +26,7 @@ static const struct openapi_schema schemas[] = {
             "last_used": {"type": ["string", "null"], "format": "date-time"},
             "managed_by_config": {"type": "boolean", "description": "Read-only here: the configuration defines it"},
             "revision": {"type": "integer", "description": "The ETag; 0 of what the configuration defines"},
+            "warnings": {"type": "array", "items": {"type": "string"}},
             "released_strategies": {"type": "array", "items": {"type": "string"},
                                     "description": "Strategies that this change made shared; absent without any"}
         }

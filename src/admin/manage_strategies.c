@@ -35,9 +35,14 @@ static bool pool_serves(const void *argument, struct str provider, struct str mo
     return provider_pool_knows((struct provider_pool *)(uintptr_t)argument, &filter, model);
 }
 
+struct pool_knowledge manage_pool_knowledge(const struct api_call *call)
+{
+    return (struct pool_knowledge){pool_has_provider, pool_serves, call->snapshot->providers};
+}
+
 static void write_members(struct api_call *call, struct json *j, const struct book_strategy *s)
 {
-    struct pool_knowledge pool = {pool_has_provider, pool_serves, call->snapshot->providers};
+    struct pool_knowledge pool = manage_pool_knowledge(call);
     manage_write_strategy(j, s);
     manage_write_warnings(j, &s->config, &pool);
 }

@@ -223,6 +223,17 @@ void manage_write_warnings(struct json *j, const struct strategy_config *s, cons
     json_end(j);
 }
 
+void manage_write_client_warnings(struct json *j, const struct client_config *c,
+                                  const struct pool_knowledge *pool)
+{
+    json_key_array(j, "warnings");
+    for (size_t i = 0; i < c->allowed_llm_providers.count; i++)
+        if (!pool->has_provider(pool->argument, c->allowed_llm_providers.items[i]))
+            warn(j, "Allowed provider %.*s is not configured, or disabled.",
+                 STR_ARG(str_first(c->allowed_llm_providers.items[i], 128)));
+    json_end(j);
+}
+
 /* ---- limits, providers, models ---------------------------------------------------------------------------
  */
 

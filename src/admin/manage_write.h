@@ -28,6 +28,9 @@ struct pool_knowledge {
 };
 void manage_write_warnings(struct json *j, const struct strategy_config *s,
                            const struct pool_knowledge *pool);
+/* The same of a client. */
+void manage_write_client_warnings(struct json *j, const struct client_config *c,
+                                  const struct pool_knowledge *pool);
 
 void manage_write_limit(struct json *j, const struct book_strategy *s, const struct limit_status *status);
 void manage_write_provider(struct json *j, const struct provider_config *config,

@@ -437,6 +437,14 @@ def test_what_the_file_defines_is_read_only(api):
     assert response.status == 200 and response.json["managed_by_config"] is True  # it changes without a revision
 
 
+def test_warnings_about_clients(api):
+    client = api.client("ann", allowed_llm_providers=["nope", "A"])
+    assert ["provider nope is not configured" in one for one in client["warnings"]] == [True]
+    assert api.get(f"/clients/{client['id']}")["warnings"] == client["warnings"]
+    assert [one["warnings"] for one in api.data("/clients?name=ann")] == [client["warnings"]]
+    assert api.patch(f"/clients/{client['id']}", {"allowed_llm_providers": ["a"]})["warnings"] == []
+
+
 def test_warnings(api):
     def warnings(**body):
         return api.patch(f"/strategies/{strategy['id']}", body)["warnings"]
@@ -825,7 +833,7 @@ def test_the_examples_of_the_page_are_true(pool):
         answered = response.json if is_json else {}
         if "key" in answered:
             ids.update(CLIENT=answered["id"], KEY=answered["key"])
-        elif "warnings" in answered:
+        elif "allowed_models" in answered:
             ids["STRATEGY"] = answered["id"]
         assert shown is None or shown <= keys_of(answered), (words, shown - keys_of(answered))
     assert set(ids) == {"HESTIA", "CLIENT", "KEY", "STRATEGY", "REQUEST"}
