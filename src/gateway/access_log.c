@@ -43,6 +43,8 @@ static void count(struct exchange *x, uint64_t now, uint64_t bytes)
     if (x->end != OK)
         metric_add(m, METRIC_REQUEST_ERRORS,
                    LABELS(service, method, path, worker_label(x->worker, err_row(x->end)->code)), 1);
+    if (x->answered_at)
+        metric_observe(m, METRIC_OVERHEAD, LABELS(service), x->overhead_ns);
     if (!x->attempts || !x->route.service)
         return;
     metric_add(m, METRIC_PROXY_REQUESTS, LABELS(service, method), 1);
@@ -52,11 +54,8 @@ static void count(struct exchange *x, uint64_t now, uint64_t bytes)
                                                 : x->route.service->config->instance_count ? "load_balancer"
                                                                                            : "base_url")),
         1);
-    if (!x->answered_at)
-        return;
-    metric_observe(m, METRIC_PROXY_DURATION, LABELS(service, method, status), now - x->sent_at);
-    uint64_t before = x->sent_at - x->request.started;
-    metric_observe(m, METRIC_OVERHEAD, LABELS(service), before - MIN(before, x->lease.queued_ns));
+    if (x->answered_at)
+        metric_observe(m, METRIC_PROXY_DURATION, LABELS(service, method, status), now - x->sent_at);
 }
 
 static void write_end(struct exchange *x, uint64_t now, uint64_t bytes)

@@ -44,8 +44,10 @@ static enum err connection_get(struct task *t, struct exchange *x, bool fresh)
         return OK;
     TRY(inflow_settle(&x->conn->in));
     TRY(conn_let_go(x->conn));
+    uint64_t begun = clock_now();
     enum err err = upstream_acquire(t, x->worker->pool, x->place.origin, true, task_deadline(t, CONNECT_MS),
                                     &x->up, &x->error);
+    exchange_waited(x, begun);
     conn_take_back(x->conn);
     return err == OK && conn_is_abandoned(x->conn) ? ERR_CANCELLED : err;
 }
@@ -77,7 +79,10 @@ static enum err send_and_await(struct task *t, struct exchange *x)
         return ERR_CANCELLED;
     TRY(relay_send_head(t, &x->relay, buf_str(&x->head), &x->error));
     x->sent_at = task_now(t);
-    return relay_await_response(t, &x->relay, x->worker->response_head, &x->error);
+    uint64_t begun = clock_now();
+    enum err err = relay_await_response(t, &x->relay, x->worker->response_head, &x->error);
+    exchange_waited(x, begun);
+    return err;
 }
 
 /* A kept-alive connection that the upstream closed at the very moment we used it (http.md 3.4). */
@@ -161,7 +166,7 @@ static void budget_earn(struct exchange *x)
 /* Waits out retry_delay_ms, but not for a client that has gone. */
 static enum err pause_before_retry(struct task *t, struct exchange *x)
 {
-    uint64_t end = task_deadline(t, x->route.service->config->retry_delay_ms);
+    uint64_t begun = task_now(t), end = task_deadline(t, x->route.service->config->retry_delay_ms);
     TRY(inflow_settle(&x->conn->in));
     while (task_now(t) < end) {
         if (conn_is_abandoned(x->conn))
@@ -169,6 +174,7 @@ static enum err pause_before_retry(struct task *t, struct exchange *x)
         if (task_park(t, end) == ERR_CANCELLED)
             return ERR_CANCELLED;
     }
+    exchange_waited(x, begun);
     return OK;
 }
 

@@ -152,6 +152,13 @@ static enum err tunnel(struct task *t, struct exchange *x)
     return ERR_DRAINING;
 }
 
+/* With a precise clock: most of it lies within one turn of the loop. */
+void exchange_take_overhead(struct exchange *x, uint64_t queued_ns)
+{
+    uint64_t total = clock_now() - x->received_at;
+    x->overhead_ns = total - MIN(total, x->upstream_ns + queued_ns);
+}
+
 static enum err answer_relay(struct task *t, struct exchange *x)
 {
     struct head *response = x->worker->response_head;
@@ -161,6 +168,7 @@ static enum err answer_relay(struct task *t, struct exchange *x)
     TRY(forward_response_head(x, response));
     x->status = response->status;
     x->answered_at = task_now(t);
+    exchange_take_overhead(x, x->lease.queued_ns);
     trail_add(TRAIL_ANSWER, x->answered_at, x->request.id, response->status);
     enum err err = relay_begin_response(t, r, buf_str(&x->head), &x->error);
     if (!x->conn->answered)
@@ -218,7 +226,8 @@ static enum err admit(struct exchange *x)
 static enum err exchange_run(struct task *t, struct exchange *x)
 {
     TRY(request_read(t, x->conn, &x->request, &x->error)); /* 400 408 413 414 417 431 501 505 */
-    trail_add(TRAIL_REQUEST, task_now(t), x->request.id, x->conn->sock.watch.fd);
+    x->received_at = task_now(t);
+    trail_add(TRAIL_REQUEST, x->received_at, x->request.id, x->conn->sock.watch.fd);
     TRY(admit(x));
     switch (x->route.kind) {
     case ROUTE_API:
@@ -309,7 +318,7 @@ static struct exchange *exchange_new(struct worker *w, struct conn *c)
     x->error.why[0] = '\0';
     x->retry_after = x->attempts = x->status = 0;
     x->up = NULL;
-    x->sent_at = x->answered_at = 0;
+    x->sent_at = x->answered_at = x->upstream_ns = 0;
     x->out_before = c->out.sent;
     x->head.max = 128 << 10;
     return x;

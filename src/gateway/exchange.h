@@ -56,9 +56,22 @@ struct exchange {
     /* For log and metrics. */
     int status;                    /* as the client saw it; 499 = it left; 0 = nothing sent */
     uint64_t sent_at, answered_at; /* coarse ns: request left for the upstream; its response began */
+    uint64_t received_at;          /* coarse ns: the request was here; a completion: with its body */
+    uint64_t upstream_ns;          /* waiting for upstreams, in all attempts */
+    uint64_t overhead_ns;          /* our own part of the time until the answer's head */
     uint64_t out_before;           /* conn.out.sent when the exchange began */
     enum err end;                  /* how it ended */
 };
+
+/* A wait for an upstream that began at `since` is over. Coarse is enough where the task was suspended for it
+   in any case; where it began with much done in the same turn of the loop, `since` is of clock_now(). */
+static inline void exchange_waited(struct exchange *x, uint64_t since)
+{
+    uint64_t now = loop_now(x->worker->loop);
+    x->upstream_ns += now - MIN(now, since);
+}
+/* The answer's head goes out: overhead_ns. queued_ns: what of the time until now was spent in queues. */
+void exchange_take_overhead(struct exchange *x, uint64_t queued_ns);
 
 /* serve_fn of the gateway. */
 void exchange_serve(struct task *t, struct conn *c);

@@ -30,6 +30,7 @@ static enum err body_read(struct task *t, struct llm_call *l)
     if (l->raw.cap > l->raw.max)
         buf_free(&l->raw); /* a reload has lowered the limit */
     TRY(request_read_body(t, x->conn, &x->request, &l->raw, &x->error));
+    x->received_at = task_now(t);
     const char *param = NULL;
     enum err err = llm_body_scan(&x->request.arena, buf_str(&l->raw), &l->body, &param, &x->error);
     x->error.param = param;

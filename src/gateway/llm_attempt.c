@@ -122,8 +122,11 @@ static enum err connection_get(struct task *t, struct llm_call *l, bool fresh)
     if (LIKELY(x->up != NULL))
         return OK;
     TRY(inflow_settle(&x->conn->in));
-    return upstream_acquire(t, x->worker->pool, x->place.origin, true,
-                            task_deadline(t, config_of(l)->timeouts.connect), &x->up, &x->error);
+    uint64_t begun = clock_now();
+    enum err err = upstream_acquire(t, x->worker->pool, x->place.origin, true,
+                                    task_deadline(t, config_of(l)->timeouts.connect), &x->up, &x->error);
+    exchange_waited(x, begun);
+    return err;
 }
 
 static void relay_prepare(struct task *t, struct llm_call *l)
@@ -152,9 +155,15 @@ static enum err send_and_await(struct task *t, struct llm_call *l)
     parts[0] = buf_str(&x->head);
     for (int i = 0; i < body.count; i++)
         parts[i + 1] = body.part[i];
-    TRY(relay_send_parts(t, &x->relay, parts, body.count + 1, &x->error));
+    uint64_t begun = task_now(t);
+    enum err err = relay_send_parts(t, &x->relay, parts, body.count + 1, &x->error);
+    exchange_waited(x, begun); /* nothing, unless the provider was slow to take it */
+    TRY(err);
     x->sent_at = task_now(t);
-    return relay_await_response(t, &x->relay, x->worker->response_head, &x->error);
+    begun = clock_now();
+    err = relay_await_response(t, &x->relay, x->worker->response_head, &x->error);
+    exchange_waited(x, begun);
+    return err;
 }
 
 static enum err exchange_heads(struct task *t, struct llm_call *l)
@@ -239,7 +248,9 @@ static enum err error_answer(struct task *t, struct llm_call *l, struct head *re
     struct str type = arena_str(&x->request.arena, head_value(response, FIELD_CONTENT_TYPE));
     TRY(llm_forward_response(l, response));
     struct str fields = llm_error_fields(l, response);
+    uint64_t begun = task_now(t);
     enum err err = relay_hold(t, &x->relay, &body, never, task_deadline(t, ERROR_BODY_MS), &x->error);
+    exchange_waited(x, begun);
     if (err == ERR_CANCELLED || err == ERR_NOMEM) {
         buf_free(&body);
         return err;
@@ -301,8 +312,10 @@ static enum err first_event(struct task *t, struct llm_call *l)
     struct exchange *x = l->x;
     l->held.max = HELD_MAX;
     buf_clear(&l->held);
+    uint64_t begun = task_now(t);
     enum err err = relay_hold(t, &x->relay, &l->held, has_first_event,
                               task_deadline(t, config_of(l)->timeouts.first_byte), &x->error);
+    exchange_waited(x, begun);
     TRY(err);
     if (l->events.began_with_error)
         return error_set(&x->error, ERR_UPSTREAM_PROTOCOL, "its stream began with an error");

@@ -119,10 +119,9 @@ static void add_count(struct buf *out, struct str before, uint64_t n)
 
 void llm_add_fields(const struct llm_call *l, struct buf *out)
 {
-    const struct exchange *x = l->x;
-    uint64_t now = x->worker->loop->now;
-    uint64_t upstream = l->attempt_started ? now - l->attempt_started : 0;
-    uint64_t overhead = now - x->request.started - MIN(now - x->request.started, upstream + l->queued_ns);
+    struct exchange *x = l->x;
+    exchange_take_overhead(x, l->queued_ns);
+    uint64_t overhead = x->overhead_ns;
     if (l->provider) {
         head_add(out, STR("X-Hestia-Provider"), provider_config_of(l->provider)->name);
         head_add(out, STR("X-Hestia-Model"), l->sent_model);

@@ -295,4 +295,13 @@ def has_ended(pid):
     return state == "Z"
 
 
-__all__ = ["Gateway", "run_cli", "find_binary", "processes_mentioning", "children_of", "has_ended", "SCALE", "ROOT"]
+def metric(gateway, name, **labels):
+    """The sum of the samples of that name with these labels."""
+    total = 0.0
+    for line in gateway.get("/metrics").text.splitlines():
+        if line.startswith((name + "{", name + " ")) and all(f'{key}="{value}"' in line for key, value in labels.items()):
+            total += float(line.rpartition(" ")[2])
+    return total
+
+
+__all__ = ["Gateway", "run_cli", "find_binary", "processes_mentioning", "children_of", "has_ended", "metric", "SCALE", "ROOT"]

@@ -12,7 +12,7 @@ import pytest
 
 from backend import answer_websocket_echo, deaf_listener, raw
 from fakes import Together
-from gateway import children_of, has_ended
+from gateway import children_of, has_ended, metric
 from waiting import eventually, opened
 from wire import Closed
 
@@ -718,6 +718,23 @@ def test_retry_count_is_the_number_of_attempts(hestia, backend):
     assert gateway.get("/services/f/").status == 200
     assert len(backend.requests) == 3
     gateway.wait_event("proxy_retry", count=2, service_id="f")
+
+
+@pytest.mark.parametrize("rest", [{"retry_count": 2, "retry_delay_ms": 1}, {"fallback_url": True}], ids=["retry", "fallback"])
+def test_failed_attempts_are_not_overhead(hestia, backend, rest):
+    slow = 1.0
+
+    def handler(peer, request):
+        first = len(backend.requests) == 1
+        if first:
+            time.sleep(slow)
+        peer.respond(500 if first else 200, b"x")
+
+    backend.handler = handler
+    gateway = hestia(one({"base_url": backend.url, **{key: backend.url if key == "fallback_url" else rest[key] for key in rest}}))
+    assert gateway.get("/services/f/").status == 200 and len(backend.requests) == 2
+    eventually(lambda: metric(gateway, "hestia_overhead_seconds_count", service="f") == 1, "it is counted")
+    assert 0 < metric(gateway, "hestia_overhead_seconds_sum", service="f") < slow
 
 
 def test_without_retry_count_a_5xx_passes(hestia, backend):

@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+import time
 
 import pytest
 
-from gateway import run_cli
-from pool import CHAT, Stream, ask, chat, closed_url, drop, event, fail, in_turn, answer, is_error_event, served, streams, FIRST, DONE
+from gateway import metric, run_cli
+from pool import CHAT, SSE, Stream, ask, chat, closed_url, drop, event, fail, in_turn, answer, is_error_event, served, streams, FIRST, DONE
 from waiting import eventually
 
 CANARY = "sk-canary-5b1e0c77d2a94f"
 OPERATOR = "operator-key-0123456789"
+SLOW = 1.0  # seconds that an upstream or a client takes, and no gateway
 
 
 def hashed(key):
@@ -35,8 +37,50 @@ def test_fields_of_an_answer(one, stream):
     assert response.value("X-Hestia-Model") == "m"
     assert response.value("X-Hestia-Attempts") == "1"
     assert 0 <= int(response.value("X-Hestia-Queue-Ms")) < 1000
-    assert 0 <= float(response.value("X-Hestia-Overhead-Ms")) < 1000
+    assert 0 < float(response.value("X-Hestia-Overhead-Ms")) < 1000
     assert response.value("X-Request-ID")
+
+
+def slowly(then):
+    def handler(peer, request):
+        time.sleep(SLOW)
+        then(peer, request)
+
+    return handler
+
+
+def slow_error_event(peer, request):
+    peer.begin_chunked(SSE)
+    time.sleep(SLOW)
+    peer.chunk(event({"error": {"message": "no"}}))
+    peer.send(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("first, stream", [
+    pytest.param(slowly(fail(500)), False, id="error"),
+    pytest.param(slowly(drop), False, id="closes"),
+    pytest.param(slowly(fail(500)), True, id="stream's error"),
+    pytest.param(slow_error_event, True, id="error event"),
+])
+def test_overhead_is_without_the_upstreams(pool, first, stream):
+    """The time of a provider that failed is no more ours than that of the one that answered."""
+    gateway = pool.start(pool.upstream("a", first), pool.upstream("b"), routing={"strategy": "failover"})
+    response = ask(gateway, chat(stream=stream))
+    assert served(response) == "b" and response.value("X-Hestia-Attempts") == "2"
+    assert 0 < float(response.value("X-Hestia-Overhead-Ms")) < SLOW * 1000
+    assert eventually(lambda: metric(gateway, "hestia_overhead_seconds_count"), "it is counted") == 1
+    assert 0 < metric(gateway, "hestia_overhead_seconds_sum") < SLOW
+
+
+def test_overhead_is_without_the_client(one):
+    """A body that comes slowly is not our work."""
+    gateway, _ = one
+    body = json.dumps(chat()).encode()
+    with gateway.connect() as client:
+        client.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body))
+        time.sleep(SLOW)
+        client.send(body)
+        assert 0 < float(client.read_response().value("X-Hestia-Overhead-Ms")) < SLOW * 1000
 
 
 def test_an_upstream_cannot_forge_them(pool):

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from gateway import metric
 from pool import (Hold, Stream, Upstream, answer, ask, closed_url, drop, fail, hang, in_turn, many, pool_config, providers, served, streams,
                   wait_provider, FIRST)
 from waiting import eventually, opened
@@ -278,15 +279,6 @@ def test_in_flight_is_shown(pool):
         hold.open()
         stream.rest()
     wait_provider(gateway, "a", "is free", lambda status: status["in_flight"] == 0)
-
-
-def metric(gateway, name, **labels):
-    """The sum of the samples of that name with these labels."""
-    total = 0.0
-    for line in gateway.get("/metrics").text.splitlines():
-        if line.startswith(name + "{") and all(f'{key}="{value}"' in line for key, value in labels.items()):
-            total += float(line.rpartition(" ")[2])
-    return total
 
 
 def test_metrics(pool):
