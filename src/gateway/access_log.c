@@ -102,10 +102,18 @@ static void write_proxy_end(struct exchange *x, uint64_t now)
     log_end(&l);
 }
 
+/* As they went over the wire: with the framing of chunks. */
+static uint64_t body_bytes(const struct exchange *x)
+{
+    const struct conn *c = x->conn;
+    uint64_t not_body = c->head_bytes + x->out_before;
+    return c->out.sent - MIN(c->out.sent, not_body); /* of a client that left not even the head may be sent */
+}
+
 void access_log_end(struct exchange *x)
 {
     uint64_t now = x->worker->loop->now;
-    uint64_t bytes = x->conn->out.sent - x->out_before;
+    uint64_t bytes = body_bytes(x);
     if (x->end == ERR_END || (x->end == ERR_RESET && !x->request.head.field_count))
         return; /* no request came */
     if (!x->route.label_path)

@@ -319,7 +319,7 @@ static struct exchange *exchange_new(struct worker *w, struct conn *c)
     x->retry_after = x->attempts = x->status = 0;
     x->up = NULL;
     x->sent_at = x->answered_at = x->upstream_ns = 0;
-    x->out_before = c->out.sent;
+    x->out_before = c->out.sent - c->head_bytes;
     x->head.max = 128 << 10;
     return x;
 }

@@ -59,7 +59,7 @@ struct exchange {
     uint64_t received_at;          /* coarse ns: the request was here; a completion: with its body */
     uint64_t upstream_ns;          /* waiting for upstreams, in all attempts */
     uint64_t overhead_ns;          /* our own part of the time until the answer's head */
-    uint64_t out_before;           /* conn.out.sent when the exchange began */
+    uint64_t out_before;           /* what the connection had sent of bodies when the exchange began */
     enum err end;                  /* how it ended */
 };
 

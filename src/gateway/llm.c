@@ -83,6 +83,7 @@ static enum err commit(struct llm_call *l)
     TRY(buf_err(out));
     l->committed = true;
     x->conn->answered = true;
+    x->conn->head_bytes += out->n;
     x->status = 200;
     return outflow_send(&x->conn->out, buf_str(out));
 }

@@ -243,6 +243,7 @@ static enum err hints_send(struct relay *r, struct head *response, struct error 
     head_copy_fields(&out, response);
     buf_add_c(&out, "\r\n");
     TRY(buf_err(&out));
+    r->client->head_bytes += out.n;
     return outflow_send(&r->client->out, buf_str(&out)) == OK ? OK : ERR_CANCELLED;
 }
 
@@ -345,6 +346,7 @@ static enum err piece_send(struct relay *r, struct str head, struct str piece)
     if (head.n) {
         parts[count++] = (struct iovec){(void *)(uintptr_t)head.p, head.n};
         r->client->answered = true;
+        r->client->head_bytes += head.n;
     }
     if (chunk)
         parts[count++] = (struct iovec){size, chunk_head(piece.n, size)};

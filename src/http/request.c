@@ -173,7 +173,9 @@ enum err request_continue(struct task *t, struct conn *c, struct request *r)
     if (!r->expects_continue || r->continue_sent || r->body.begun)
         return OK;
     r->continue_sent = true;
-    return outflow_send(&c->out, STR("HTTP/1.1 100 Continue\r\n\r\n"));
+    struct str interim = STR("HTTP/1.1 100 Continue\r\n\r\n");
+    c->head_bytes += interim.n;
+    return outflow_send(&c->out, interim);
 }
 
 /* A body must keep up a minimum rate once the grace is over. */

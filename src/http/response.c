@@ -96,6 +96,7 @@ static enum err send_slices(struct task *t, struct conn *c, const struct buf *he
     TRY(buf_err(head));
     TRY(inflow_settle(
         &c->in)); /* nothing may suspend while the request's unread body stands in the scratch */
+    c->head_bytes += head->n;
     TRY(outflow_sendv(&c->out, parts, n ? 2 : 1));
     TRY(outflow_flush(t, &c->out, task_deadline(t, SEND_MS)));
     while ((body = str_from(body, n)).n) {

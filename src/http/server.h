@@ -68,7 +68,8 @@ struct conn {
         const void *holder; /* whose it is; lives as long as that snapshot */
         char text[118];
     } credential;
-    bool keep; /* the connection may carry another request */
+    uint64_t head_bytes; /* of what went into `out`: heads, interim ones too */
+    bool keep;           /* the connection may carry another request */
     bool tls_ready;
     bool abort;    /* close with a reset: the peer must not take what it has for the whole */
     bool linger;   /* unread request bytes may be under way: close so that the answer survives */

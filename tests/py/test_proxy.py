@@ -10,6 +10,7 @@ import pytest
 
 from backend import answer_sha256, answer_websocket_echo, header_reader, raw
 from fakes import Together
+from gateway import metric
 from waiting import eventually, opened
 from wire import Closed, websocket_accept
 
@@ -96,6 +97,40 @@ def test_max_forwards_0_is_answered_here(proxy, backend):
     response = proxy.request("OPTIONS", "/services/s/", {"Max-Forwards": "0"})
     assert response.status in (200, 204)
     assert len(backend.requests) == seen
+
+
+# ---- what is remembered of an answer
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("method, answer, size", [
+    pytest.param("GET", lambda peer, request: peer.respond(200, b"x" * 940), 940, id="plain"),
+    pytest.param("GET", lambda peer, request: peer.respond(200, b"x" * (3 << 20)), 3 << 20, id="long"),
+    pytest.param("GET", raw(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", close=False), 2,
+                 id="after hints"),
+    pytest.param("GET", raw(CHUNKED + b"5\r\nhello\r\n0\r\n\r\n", close=False), 15, id="chunked"),
+    pytest.param("HEAD", raw(b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n", close=False), 0, id="HEAD"),
+])
+def test_size_of_an_answer_is_its_body(proxy, backend, method, answer, size):
+    """In the log and in the metric; of the connection's second request, too."""
+    backend.handler = answer
+    with proxy.connect() as connection:
+        for count in (1, 2):
+            connection.request(method, "/services/s/sized", [("Expect", "100-continue")], b"body")
+            assert connection.read_response(method).status == 200
+            line = proxy.wait_event("request_end", count=count, path="/services/s/sized")
+            assert line["metadata"]["content_length"] == size
+    labels = {"method": method, "route": "/services/{serviceId}/…"}
+    eventually(lambda: metric(proxy, "hestia_response_size_bytes_count", **labels) == 2, "they are counted")
+    assert metric(proxy, "hestia_response_size_bytes_sum", **labels) == 2 * size
+
+
+def test_size_of_our_own_answer_is_its_body(proxy):
+    response = proxy.get("/nothing")
+    line = proxy.wait_event("request_end", path="/nothing")
+    assert line["metadata"]["content_length"] == len(response.body)
 
 
 # ---- targets
