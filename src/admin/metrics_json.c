@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "strategy/limit.h"
 
 struct writer {
     struct json json;
@@ -101,6 +102,12 @@ static void write_histogram(struct json *j, const struct metric_value *value)
     json_key_double(j, "p99", value_at_rank(value, 0.99 * last), 1);
 }
 
+static void write_number(struct json *j, const char *key, const struct metric_value *value, int64_t number)
+{
+    json_key(j, key);
+    json_decimal(j, number, metric_row(value->metric)->scale == SCALE_DOLLARS ? DOLLAR_DIGITS : 0);
+}
+
 static void write_value(struct writer *w, const struct metric_value *value)
 {
     struct json *j = &w->json;
@@ -108,10 +115,10 @@ static void write_value(struct writer *w, const struct metric_value *value)
     json_put_object(j);
     switch (metric_row(value->metric)->kind) {
     case METRIC_COUNTER:
-        json_key_u64(j, "count", value->count);
+        write_number(j, "count", value, (int64_t)value->count);
         break;
     case METRIC_GAUGE:
-        json_key_i64(j, "value", value->gauge);
+        write_number(j, "value", value, value->gauge);
         break;
     case METRIC_TIMER:
         write_timer(j, value);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "strategy/limit.h"
 
 struct exposition {
     struct buf *out;
@@ -116,6 +117,27 @@ static void bound_format(struct exposition *e, struct buf *text, enum metric m, 
         buf_add_c(text, ".0");
 }
 
+/* Pico-dollars exactly, as dollars. */
+static void write_dollars(struct exposition *e, uint64_t pico)
+{
+    const uint64_t dollar = UINT64_C(1000000000000);
+    buf_addf(e->out, "%llu.%0*llu\n", (unsigned long long)(pico / dollar), DOLLAR_DIGITS,
+             (unsigned long long)(pico % dollar));
+}
+
+static void write_number(struct exposition *e, const struct metric_value *value)
+{
+    const struct metric_row *row = metric_row(value->metric);
+    uint64_t number = row->kind == METRIC_COUNTER ? value->count : (uint64_t)value->gauge;
+    write_sample(e, row->prometheus_name, "", STR_NONE);
+    if (row->scale == SCALE_DOLLARS)
+        write_dollars(e, number);
+    else if (row->kind == METRIC_COUNTER)
+        write_u64(e, number);
+    else
+        buf_addf(e->out, "%lld\n", (long long)value->gauge);
+}
+
 static void write_histogram(struct exposition *e, const char *name, const struct metric_value *value)
 {
     struct buf bound = BUF(64);
@@ -142,12 +164,8 @@ static void write_value(struct exposition *e, const struct metric_value *value)
     labels_collect(e, value);
     switch (row->kind) {
     case METRIC_COUNTER:
-        write_sample(e, row->prometheus_name, "", STR_NONE);
-        write_u64(e, value->count);
-        break;
     case METRIC_GAUGE:
-        write_sample(e, row->prometheus_name, "", STR_NONE);
-        buf_addf(e->out, "%lld\n", (long long)value->gauge);
+        write_number(e, value);
         break;
     case METRIC_TIMER:
     case METRIC_HISTOGRAM:

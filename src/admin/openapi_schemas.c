@@ -95,11 +95,11 @@ static const struct openapi_schema schemas[] = {
     })},
     {"Counters", JSON_TEXT({
         "type": "object",
-        "description": "From name or name[label=value,…] to a count",
+        "description": "From name or name[label=value,…] to a count or a sum of dollars",
         "additionalProperties": {
             "type": "object",
             "required": ["count", "timestamp"],
-            "properties": {"count": {"type": "integer"}, "timestamp": {"type": "string", "format": "date-time"}}
+            "properties": {"count": {"type": "number"}, "timestamp": {"type": "string", "format": "date-time"}}
         }
     })},
     {"Gauges", JSON_TEXT({

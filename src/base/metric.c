@@ -40,6 +40,7 @@ const struct metric_row *metric_row(enum metric m)
 
 static const uint64_t bounds[][METRIC_BUCKETS] = {
     [SCALE_NONE] = {[METRIC_BUCKETS - 1] = UINT64_MAX},
+    [SCALE_DOLLARS] = {[METRIC_BUCKETS - 1] = UINT64_MAX},
     [SCALE_LATENCY] = {MS, 2500 * US, 5 * MS, 10 * MS, 25 * MS, 50 * MS, 100 * MS, 250 * MS, 500 * MS,
                        1000 * MS, 2500 * MS, 5000 * MS, 10000 * MS, 30000 * MS, 120000 * MS, UINT64_MAX},
     [SCALE_FINE] = {5 * US, 10 * US, 20 * US, 50 * US, 100 * US, 200 * US, 500 * US, MS, 2 * MS, 5 * MS,
@@ -47,6 +48,11 @@ static const uint64_t bounds[][METRIC_BUCKETS] = {
     [SCALE_BYTES] = {64, 256, KI, 4 * KI, 16 * KI, 64 * KI, 256 * KI, KI *KI, 4 * KI *KI, 16 * KI *KI,
                      64 * KI *KI, 256 * KI *KI, KI *KI *KI, 4 * KI *KI *KI, 16 * KI *KI *KI, UINT64_MAX},
 };
+
+static bool has_buckets(enum metric m)
+{
+    return rows[m].scale > SCALE_DOLLARS;
+}
 
 uint64_t metric_bucket_bound(enum metric m, int bucket)
 {
@@ -247,9 +253,8 @@ static bool slots_make_room(struct metric_set *set)
 
 static struct cell *cell_new(struct metric_set *set, enum metric m, uint64_t key)
 {
-    bool has_buckets = rows[m].scale != SCALE_NONE;
     struct cell *cell =
-        mem_alloc(sizeof *cell + (has_buckets ? METRIC_BUCKETS * sizeof cell->buckets[0] : 0));
+        mem_alloc(sizeof *cell + (has_buckets(m) ? METRIC_BUCKETS * sizeof cell->buckets[0] : 0));
     if (!cell || !slots_make_room(set)) {
         mem_free(cell);
         return NULL;
@@ -300,7 +305,7 @@ void metric_add(struct metric_set *set, enum metric m, struct metric_labels labe
 
 void metric_observe(struct metric_set *set, enum metric m, struct metric_labels labels, uint64_t value)
 {
-    REQUIRE(rows[m].scale != SCALE_NONE);
+    REQUIRE(has_buckets(m));
     struct cell *cell = cell_get(set, m, &labels);
     if (!cell)
         return;
@@ -343,7 +348,7 @@ static void value_from_cell(struct metric_value *value, struct cell *cell)
     *value = (struct metric_value){0};
     key_unpack(cell->key, &value->metric, &value->labels);
     value->count = LOAD(cell->count);
-    if (rows[value->metric].scale != SCALE_NONE) {
+    if (has_buckets(value->metric)) {
         value->count = 0;
         for (int i = 0; i < METRIC_BUCKETS; i++) {
             value->buckets[i] = atomic_load_explicit(&cell->buckets[i], memory_order_acquire);

@@ -10,8 +10,8 @@
 #include "base/buf.h"
 
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_TIMER, METRIC_HISTOGRAM };
-/* Bucket bounds of timers and histograms. */
-enum metric_scale { SCALE_NONE, SCALE_LATENCY, SCALE_FINE, SCALE_BYTES };
+/* Bucket bounds of timers and histograms; DOLLARS: of counters and gauges that hold pico-dollars. */
+enum metric_scale { SCALE_NONE, SCALE_DOLLARS, SCALE_LATENCY, SCALE_FINE, SCALE_BYTES };
 enum metric_scope { SCOPE_GLOBAL, SCOPE_SERVICE, SCOPE_SERVICE_SUM };
 
 enum metric {

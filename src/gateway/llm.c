@@ -279,13 +279,14 @@ static enum err answer(struct task *t, struct llm_call *l)
     metric_observe(x->worker->metrics, METRIC_LLM_TTFT, LABELS(l->served_label), l->head_ns);
     if (err == OK) {
         l->outcome = ENTRY_OK;
-        llm_report(l, PROVIDER_OK, 0, NULL);
+        llm_report(l, PROVIDER_OK, "ok", 0, NULL);
         upstream_release(x->up, l->keeps_alive && relay_upstream_reusable(r));
         x->up = NULL;
         return OK;
     }
     bool drained = exchange_is_cut_by_drain(x, err);
-    llm_report(l, err == ERR_CANCELLED ? PROVIDER_CANCELLED : PROVIDER_FAILED, 0, error_text(&x->error));
+    enum provider_outcome outcome = err == ERR_CANCELLED ? PROVIDER_CANCELLED : PROVIDER_FAILED;
+    llm_report(l, outcome, llm_result(outcome, 0, err), 0, error_text(&x->error));
     if (drained)
         err = ERR_DRAINING;
     l->outcome = err == ERR_CANCELLED ? ENTRY_CANCELLED : ENTRY_FAILED;
@@ -352,7 +353,7 @@ void llm_end(struct exchange *x)
     if (!l)
         return;
     if (l->provider)
-        llm_report(l, PROVIDER_CANCELLED, 0, NULL);
+        llm_report(l, PROVIDER_CANCELLED, "cancelled", 0, NULL);
     llm_account_settle(l);
     if (l->gate) {
         gate_leave(l->gate);

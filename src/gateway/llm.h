@@ -36,6 +36,8 @@ struct llm_call {
     struct str sent_model;
     uint64_t attempt_started;
     int failure_count;
+    label failed_label;           /* of the provider that failed last, 0 = none yet */
+    const char *failed_result;    /* how */
     bool answer_is_final;         /* the last failure is the client's: no other provider is asked */
     enum error_class error_class; /* of the last failure */
 
@@ -70,7 +72,10 @@ struct llm_call {
    passing on. OK, or ERR_UPSTREAM_… with the failure recorded, ERR_CANCELLED. */
 enum err llm_attempt(struct task *t, struct llm_call *l) MUST_CHECK;
 /* Ends the attempt under way for the provider's record. */
-void llm_report(struct llm_call *l, enum provider_outcome outcome, uint64_t retry_after_ms, const char *why);
+void llm_report(struct llm_call *l, enum provider_outcome outcome, const char *result,
+                uint64_t retry_after_ms, const char *why);
+/* For metrics: "ok", or the class of the error. `status`: of the answer, 0 = none came and `err` says why. */
+const char *llm_result(enum provider_outcome outcome, int status, enum err err);
 
 /* llm_forward.c */
 enum err llm_forward_request(struct llm_call *l, const struct url *url, struct llm_parts *parts) MUST_CHECK;

@@ -44,8 +44,10 @@ static enum err refuse(struct llm_call *l, const struct limit_refusal *r)
     const struct strategy_config *s = &x->strategy->config;
     enum err err = r->kind == LIMIT_COST ? ERR_INSUFFICIENT_QUOTA : ERR_RATE_LIMIT;
     x->retry_after = (int)MAX((r->retry_after_ms + 999) / 1000, (uint64_t)1);
-    metric_add(x->worker->metrics, METRIC_LIMIT_REFUSALS,
-               LABELS((label)x->strategy->label, worker_label(x->worker, limit_kind_name(r->kind))), 1);
+    metric_add(x->worker->metrics, METRIC_LIMIT_REJECTIONS,
+               LABELS(x->client ? (label)x->client->label : 0, (label)x->strategy->label,
+                      worker_label(x->worker, limit_kind_name(r->kind))),
+               1);
     return error_set(
         &x->error, err,
         "Limit of strategy '%.*s': %lld %s per %s; used %lld, reserved %lld, this request %s %lld",
@@ -190,9 +192,11 @@ void llm_account_answer(struct llm_call *l)
 /* ---- the end --------------------------------------------------------------------------------------------
  */
 
-static void count_tokens(const struct llm_call *l, const struct entry_state *state)
+static void count_usage(const struct llm_call *l, const struct entry_state *state)
 {
     struct worker *w = l->x->worker;
+    if (state->cost > 0)
+        metric_add(w->metrics, METRIC_LLM_COST, LABELS(l->served_label), (uint64_t)state->cost);
     if (!l->served.n || state->estimated)
         return;
     metric_add(w->metrics, METRIC_LLM_TOKENS, LABELS(l->served_label, worker_label(w, "input")),
@@ -220,7 +224,7 @@ void llm_account_settle(struct llm_call *l)
         return;
     l->is_settled = true;
     state_fill(l, l->outcome == ENTRY_OPEN ? ENTRY_CANCELLED : l->outcome, &state);
-    count_tokens(l, &state);
+    count_usage(l, &state);
     struct amounts used = amounts_used(&state);
     if (l->hold.limiter)
         limiter_settle(&l->hold, &used, l->x->worker->loop->now);

@@ -28,17 +28,39 @@ static void failure_add(struct llm_call *l, int status, struct str why)
                               .why = why};
 }
 
-void llm_report(struct llm_call *l, enum provider_outcome outcome, uint64_t retry_after_ms, const char *why)
+static const char *failure_class(enum err err)
+{
+    switch (err) {
+    case ERR_UPSTREAM_UNREACHABLE:
+        return "connect";
+    case ERR_UPSTREAM_TIMEOUT:
+        return "timeout";
+    case ERR_UPSTREAM_PROTOCOL:
+    case ERR_UPSTREAM_TRUNCATED:
+        return "protocol";
+    default:
+        return "failed";
+    }
+}
+
+const char *llm_result(enum provider_outcome outcome, int status, enum err err)
 {
     static const char *const classes[] = {"ok", "failed", "rate_limited", "quota", "auth", "cancelled"};
+    if (outcome == PROVIDER_FAILED || (outcome == PROVIDER_OK && status >= 300))
+        return status >= 500 ? "server_error" : status ? "client_error" : failure_class(err);
+    return classes[outcome];
+}
+
+void llm_report(struct llm_call *l, enum provider_outcome outcome, const char *result,
+                uint64_t retry_after_ms, const char *why)
+{
     struct exchange *x = l->x;
     uint64_t now = x->worker->loop->now;
     uint64_t total = l->attempt_started ? now - l->attempt_started : 0;
     uint64_t head =
         x->relay.first_byte_at > l->attempt_started ? x->relay.first_byte_at - l->attempt_started : total;
     label provider = (label)provider_label(l->provider);
-    metric_add(x->worker->metrics, METRIC_LLM_ATTEMPTS,
-               LABELS(provider, worker_label(x->worker, classes[outcome])), 1);
+    metric_add(x->worker->metrics, METRIC_LLM_ATTEMPTS, LABELS(provider, worker_label(x->worker, result)), 1);
     if (outcome == PROVIDER_OK)
         metric_observe(x->worker->metrics, METRIC_LLM_DURATION, LABELS(provider), total);
     provider_report(l->provider, &l->tour, outcome, head, total, retry_after_ms, now, why);
@@ -70,7 +92,9 @@ static enum err failed(struct llm_call *l, enum provider_outcome outcome, uint64
 {
     struct str text = llm_mask(l, hide_place(l, str_from_c(why)));
     failure_add(l, status, text);
-    llm_report(l, outcome, retry_after_ms, text.p ? text.p : "");
+    l->failed_label = (label)provider_label(l->provider);
+    l->failed_result = llm_result(outcome, status, l->x->error.err);
+    llm_report(l, outcome, l->failed_result, retry_after_ms, text.p ? text.p : "");
     return ERR_UPSTREAM_UNREACHABLE;
 }
 
@@ -352,11 +376,23 @@ static enum provider_outcome outcome_of_err(enum err err)
                : PROVIDER_FAILED;
 }
 
+/* It takes the place of one that failed. */
+static void count_fallback(const struct llm_call *l)
+{
+    struct worker *w = l->x->worker;
+    if (l->failed_label)
+        metric_add(
+            w->metrics, METRIC_FALLBACKS,
+            LABELS(0, worker_label(w, l->failed_result), l->failed_label, (label)provider_label(l->provider)),
+            1);
+}
+
 enum err llm_attempt(struct task *t, struct llm_call *l)
 {
     struct exchange *x = l->x;
     struct head *response = x->worker->response_head;
     x->attempts++;
+    count_fallback(l);
     x->error.err = OK;
     x->error.why[0] = '\0';
     l->sent_model = provider_model_name(l->provider, l->model);

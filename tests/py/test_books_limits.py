@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from books import Admin, ask_as, at_once, client, limit
+from gateway import metric
 from pool import Hold, Stream, answer, ask, chat, fail, hang, served
 from waiting import eventually
 
@@ -94,6 +95,29 @@ def test_cost(limited):
     assert refused.json["error"]["code"] == "insufficient_quota"
     total = Admin(gateway).wait_total(statuses.count(200))
     assert total["cost"] == pytest.approx(0.000017 * statuses.count(200), abs=1e-12)
+
+
+@pytest.mark.threads
+def test_cost_and_what_is_left_are_metrics(limited):
+    """Dollars, to the last digit."""
+    prices = {"overrides": [{"model": "m", "input_per_million": 1, "output_per_million": 2}]}
+    gateway, a = limited(limit("cost", 0.00005, "day"), limit("requests", 1000), pricing=prices)
+    budget = {"strategy": "default", "window": "day"}
+    assert metric(gateway, "hestia_budget_remaining_usd", **budget) == 0.00005
+    assert ask(gateway).status == 200
+    eventually(lambda: metric(gateway, "hestia_cost_usd_total", provider="a") == 0.000017, "it is counted")
+    assert metric(gateway, "hestia_budget_remaining_usd", **budget) == 0.000033
+    assert metric(gateway, "hestia_budget_remaining_usd") == 0.000033, "the limit of requests is no budget"
+    shown = gateway.get("/v1/metrics").json
+    assert shown["counters"]["cost_usd_total[provider=a]"]["count"] == 0.000017
+    assert shown["gauges"]["budget_remaining_usd[strategy=default,window=day]"]["value"] == 0.000033
+
+
+def test_refusals_are_counted_by_client(pool):
+    gateway = pool.start(pool.upstream("a"), strategies=[{"id": "tight", "rate_limits": [limit("requests", 1)]}],
+                         clients=[client("ada", strategy_id="tight")], storage={"path": "books.db"})
+    assert [ask_as(gateway, "ada").status for _ in range(3)] == [200, 429, 429]
+    assert metric(gateway, "hestia_limit_rejections_total", client="ada", strategy="tight", limit="requests") == 2
 
 
 def test_cost_does_not_bind_free_models(limited):

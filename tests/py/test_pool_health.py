@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from gateway import metric
-from pool import (Hold, Stream, Upstream, answer, ask, closed_url, drop, fail, hang, in_turn, many, pool_config, providers, served, streams,
+from pool import (Hold, Stream, Upstream, answer, ask, closed_url, drop, fail, hang, in_turn, many, pool_config, providers, refusing, served, streams,
                   wait_provider, FIRST)
 from waiting import eventually, opened
 
@@ -287,13 +287,42 @@ def test_metrics(pool):
     for _ in range(4):
         assert served(ask(gateway)) == "c"
     eventually(lambda: metric(gateway, "hestia_llm_attempts_total", provider="c", result="ok") == 4, "answers are counted")
-    assert metric(gateway, "hestia_llm_attempts_total", provider="a", result="failed") == 1
+    assert metric(gateway, "hestia_llm_attempts_total", provider="a", result="server_error") == 1
     assert metric(gateway, "hestia_llm_attempts_total", provider="b", result="rate_limited") == 1
     assert metric(gateway, "hestia_llm_attempts_total") == 6
     tokens = {way: metric(gateway, "hestia_tokens_total", provider="c", direction=way) for way in ("input", "output")}
     assert tokens == {"input": 28, "output": 20}
     assert metric(gateway, "hestia_llm_duration_seconds_count", provider="c") == 4
     assert metric(gateway, "hestia_ttft_seconds_count", provider="c") == 4
+
+
+@pytest.mark.parametrize("first, result", [
+    pytest.param(refusing("x"), "connect", id="refused"),
+    pytest.param(hang, "timeout", id="hangs"),
+    pytest.param(drop, "protocol", id="closes"),
+    pytest.param(fail(503), "server_error", id="503"),
+    pytest.param(fail(429), "rate_limited", id="429"),
+    pytest.param(fail(401), "auth", id="401"),
+    pytest.param(fail(402), "quota", id="402"),
+    pytest.param(fail(409), "client_error", id="409"),
+])
+def test_errors_are_counted_by_class(pool, first, result):
+    """And the provider that took its place."""
+    x = pool.upstream("x", first) if callable(first) else first
+    gateway = pool.start(x, pool.upstream("b"), routing={"strategy": "failover"}, timeouts={"request": 1})
+    assert served(ask(gateway)) == "b"
+    eventually(lambda: metric(gateway, "hestia_llm_attempts_total", provider="b", result="ok") == 1, "the answer is counted")
+    assert metric(gateway, "hestia_llm_attempts_total", provider="x", result=result) == 1
+    assert metric(gateway, "hestia_fallbacks_total") == 1
+    assert metric(gateway, "hestia_fallbacks_total", **{"from": "x", "to": "b", "reason": result}) == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 422])
+def test_an_error_that_is_the_clients_is_no_answer(pool, status):
+    gateway = pool.start(pool.upstream("a", fail(status)), pool.upstream("b"), routing={"strategy": "failover"})
+    assert ask(gateway).status == status
+    eventually(lambda: metric(gateway, "hestia_llm_attempts_total", provider="a", result="client_error") == 1, "it is counted")
+    assert metric(gateway, "hestia_llm_attempts_total") == 1 and metric(gateway, "hestia_fallbacks_total") == 0
 
 
 def test_tokens_of_streams_are_counted(pool):
