@@ -83,6 +83,9 @@ static struct str hide_place(struct llm_call *l, struct str text)
     const struct origin *origin = l->x->place.origin;
     if (!origin)
         return text;
+    struct str rest = str_from(text, origin->name.n);
+    if (str_starts(text, origin->name) && str_starts(rest, STR(": "))) /* its name goes before it already */
+        return replace(arena, str_from(rest, 2), origin->url.host, STR("its host"));
     text = replace(arena, text, origin->name, STR("it"));
     return replace(arena, text, origin->url.host, STR("its host"));
 }

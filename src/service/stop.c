@@ -108,7 +108,7 @@ static void suspicion_done(struct service *s, const struct error *error)
     if (s->state != SERVICE_HOT || error->err == OK)
         return;
     word_set_state(&s->word, SERVICE_COLD);
-    snprintf(s->last_error, sizeof s->last_error, "it stopped answering: %s", error_text(error));
+    snprintf(s->last_error, sizeof s->last_error, "it does not answer: %s", error_text(error));
     event_error(s, s->last_error);
     service_run_end(s, "unreachable", 0, 0);
 }

@@ -13,6 +13,7 @@ import pytest
 from backend import answer_websocket_echo, deaf_listener, raw
 from fakes import Together
 from gateway import children_of, has_ended, metric
+from pool import closed_url
 from waiting import eventually, opened
 from wire import Closed
 
@@ -709,6 +710,13 @@ def test_running_service_is_adopted_and_never_killed(hestia, fake, backend, tmp_
     gateway.wait_state("f", "cold")
     assert not (tmp_path / "was-started").exists()
     assert backend.open
+
+
+def test_a_service_that_never_answered_did_not_stop_to(hestia):
+    gateway = hestia(one({"base_url": closed_url(), "warmup_ms": 1}))
+    assert gateway.get("/services/f/").status == 503
+    status = gateway.wait_status("f", "asked and found gone", lambda status: status["lastError"])
+    assert status["lastError"].startswith("it does not answer: ")
 
 
 def test_retry_count_is_the_number_of_attempts(hestia, backend):

@@ -53,6 +53,14 @@ def test_another_provider_answers(two, handler, path, body):
     assert a.last.body == b.last.body
 
 
+def test_reasons_are_plain_sentences(pool):
+    """Each provider's name, then why: its place is neither shown nor replaced by a word that says nothing."""
+    gateway = pool.start(refusing("a"), refusing("b"), routing={"strategy": "failover"})
+    response = ask(gateway)
+    assert response.json["error"]["message"] == "All providers failed: a: connection refused; b: connection refused"
+    assert providers(gateway)["a"]["last_error"] == "connection refused"
+
+
 def test_refused_connection(pool):
     b = pool.upstream("b")
     gateway = pool.start(refusing("a"), b, routing={"strategy": "failover"})
