@@ -90,13 +90,24 @@ static void write_json_head(struct json *j, const struct log_line *l, struct str
     json_key_str(j, "message", message);
 }
 
+/* As JSON has it but for quotes, which need no backslash here: no line break, no sequence of a terminal. */
+static void add_plain(struct buf *out, struct str message)
+{
+    size_t quote;
+    for (; (quote = str_find(message, '"')) < message.n; message = str_from(message, quote + 1)) {
+        json_escape(out, str_first(message, quote));
+        buf_add_char(out, '"');
+    }
+    json_escape(out, message);
+}
+
 /* "TIME LEVEL event message {fields}": the fields stay JSON, which is readable enough and cannot be forged.
  */
 static void begin_text(struct log_line *l, struct str message)
 {
     clock_format(&l->text, clock_wall_us());
     buf_addf(&l->text, " %-7s %s ", level_names[l->level], l->event_type);
-    json_escape(&l->text, message);
+    add_plain(&l->text, message);
     buf_add_char(&l->text, ' ');
     l->fields_at = l->text.n;
     json_put_object(&l->json);

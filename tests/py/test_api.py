@@ -390,3 +390,11 @@ def test_text_log(hestia, backend):
                      arguments=("--listen", "127.0.0.1:0", "--log-format", "text"))
     line = eventually(lambda: next((line for line in gateway.lines if line and "gateway_start" in line), None), "it starts")
     assert not line.startswith("{") and "INFO" in line
+
+
+def test_text_log_quotes_as_people_do(hestia):
+    """Messages without JSON's backslashes; a line is still one event."""
+    gateway = hestia({"providers": [{"name": "primary", "base_url": "http://127.0.0.1:1/v1", "api_key": "${NOT_SET_ANYWHERE}"}]},
+                     wait=False, arguments=("--listen", "127.0.0.1:0", "--log-format", "text"))
+    line = eventually(lambda: next((line for line in gateway.lines if line and "NOT_SET_ANYWHERE" in line), None), "it warns")
+    assert 'the provider "primary" is disabled' in line.partition(" {")[0]
