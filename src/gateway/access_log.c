@@ -1,8 +1,11 @@
 /* What is remembered of an exchange: log lines and metric cells (contract of section 6). */
 #include "gateway/exchange.h"
 
+/* The dispatcher stands beside the services (contract 6.2): whom it asked is counted there. */
 static label service_label_of(const struct exchange *x)
 {
+    if (x->route.kind == ROUTE_API && x->route.api == gateway_routes)
+        return worker_label(x->worker, "dispatcher");
     return x->route.service && x->route.kind != ROUTE_API ? (label)x->route.service->label : 0;
 }
 
@@ -64,18 +67,22 @@ static void write_end(struct exchange *x, uint64_t now, uint64_t bytes)
     const struct request *r = &x->request;
     double ms = (double)(now - r->started) / 1e6;
     struct str path = r->target.path.n ? r->target.path : r->head.target;
+    const struct snapshot_service *service = x->route.service ? x->route.service : x->asked.service;
+    enum err err = x->end == OK && x->asked.service ? x->asked.err : x->end;
     if (!log_begin(&l, LOG_INFO, "request_end", "%.*s %.*s - %d (%.1fms)", STR_ARG(r->head.method_text),
                    STR_ARG(str_first(path, 1024)), x->status, ms))
         return;
     json_key_c(&l.json, "request_id", r->id);
-    if (x->route.service)
-        json_key_str(&l.json, "service_id", x->route.service->config->id);
+    if (service)
+        json_key_str(&l.json, "service_id", service->config->id);
     json_key_double(&l.json, "duration_ms", ms, 3);
     json_key_i64(&l.json, "status_code", x->status);
+    if (x->asked.service && x->asked.err == OK)
+        json_key_i64(&l.json, "upstream_status", x->asked.status);
     json_key_str(&l.json, "method", r->head.method_text);
     json_key_str(&l.json, "path", str_first(path, 2048));
-    if (x->end != OK)
-        json_key_c(&l.json, "error", x->error.err == x->end ? error_text(&x->error) : err_row(x->end)->text);
+    if (err != OK)
+        json_key_c(&l.json, "error", x->error.err == err ? error_text(&x->error) : err_row(err)->text);
     if (x->llm)
         llm_log(x->llm, &l.json);
     json_key_object(&l.json, "metadata");

@@ -20,6 +20,8 @@ struct dispatch {
     struct str body;
     struct fetch fetch;
     struct lease lease;
+    uint64_t asked_at; /* coarse ns, the first attempt; 0 = none yet */
+    bool on_fallback;
 };
 
 static void json_free(json_t **j)
@@ -193,8 +195,31 @@ static enum err dispatch_read(struct task *t, struct dispatch *d)
 /* ---- asking the service ---------------------------------------------------------------------------------
  */
 
-static enum err ask(struct task *t, struct dispatch *d, const struct origin *origin)
+static label service_label_of(const struct dispatch *d)
 {
+    return (label)d->service->label;
+}
+
+static label constant(const struct dispatch *d, const char *text)
+{
+    return worker_label(d->call->worker, text);
+}
+
+static struct metric_set *metrics_of(const struct dispatch *d)
+{
+    return d->call->worker->metrics;
+}
+
+static const char *usual_reason(const struct dispatch *d)
+{
+    return d->service->config->instance_count ? "load_balancer" : "base_url";
+}
+
+static enum err ask(struct task *t, struct dispatch *d, const struct origin *origin, const char *reason)
+{
+    metric_add(metrics_of(d), METRIC_UPSTREAM_ATTEMPTS, LABELS(service_label_of(d), constant(d, reason)), 1);
+    d->asked_at = d->asked_at ? d->asked_at : task_now(t);
+    d->call->asked.attempts++;
     uint64_t deadline = task_deadline(t, CALL_CONNECT_MS + d->service->config->first_byte_timeout_ms);
     fetch_free(&d->fetch);
     d->fetch = (struct fetch){.method = d->method,
@@ -207,6 +232,13 @@ static enum err ask(struct task *t, struct dispatch *d, const struct origin *ori
     enum err err = fetch_run(t, d->call->worker->pool, &d->fetch, deadline, &d->call->error);
     conn_take_back(d->call->conn);
     return err;
+}
+
+static enum err ask_fallback(struct task *t, struct dispatch *d, const char *reason)
+{
+    metric_add(metrics_of(d), METRIC_FALLBACKS, LABELS(service_label_of(d), constant(d, reason)), 1);
+    d->on_fallback = true;
+    return ask(t, d, d->service->fallback, "fallback");
 }
 
 static enum err pause_before_retry(struct task *t, struct dispatch *d)
@@ -231,14 +263,14 @@ static enum err ask_all(struct task *t, struct dispatch *d)
         if (!lease_pick(&d->lease, tried, &place))
             break;
         tried |= config->instance_count > 1 ? (uint64_t)1 << (place.instance % 64) : 0;
-        err = ask(t, d, place.origin);
+        err = ask(t, d, place.origin, i ? "retry" : usual_reason(d));
         bool ok = err == OK && d->fetch.status < 500;
         lease_report(&d->lease, &place, ok);
         if (ok || err == ERR_CANCELLED)
             return err;
     }
     if (d->service->fallback)
-        return ask(t, d, d->service->fallback);
+        return ask_fallback(t, d, err == ERR_UPSTREAM_UNREACHABLE ? "unreachable" : "failed");
     return err;
 }
 
@@ -250,8 +282,40 @@ static enum err lease_and_ask(struct task *t, struct dispatch *d)
     enum err err = service_lease(t, d->service->service, d->service->config, &options, &d->lease,
                                  &retry_after, &d->call->error);
     if (err == ERR_UPSTREAM_UNREACHABLE && d->service->fallback)
-        return ask(t, d, d->service->fallback);
+        return ask_fallback(t, d, "not_ready");
     return err == OK ? ask_all(t, d) : err;
+}
+
+/* What an exchange with the service itself would have counted. */
+static void count(struct task *t, const struct dispatch *d, enum err err)
+{
+    label service = service_label_of(d), method = constant(d, method_name(d->method).p);
+    if (err != OK)
+        metric_add(metrics_of(d), METRIC_PROXY_ERRORS,
+                   LABELS(service, constant(d, err_row(err)->code), method), 1);
+    if (!d->asked_at)
+        return;
+    metric_add(metrics_of(d), METRIC_PROXY_REQUESTS, LABELS(service, method), 1);
+    metric_add(metrics_of(d), METRIC_ROUTING_DECISIONS,
+               LABELS(service, constant(d, d->on_fallback ? "fallback" : usual_reason(d))), 1);
+    if (err == OK)
+        metric_observe(metrics_of(d), METRIC_PROXY_DURATION,
+                       LABELS(service, method, label_number((unsigned)d->fetch.status)),
+                       task_now(t) - d->asked_at);
+}
+
+/* For the log and the metrics; OK, or why there is no answer, in call->error. */
+static enum err outcome_note(struct task *t, struct dispatch *d, enum err err)
+{
+    struct api_call *call = d->call;
+    call->asked.service = d->service;
+    call->asked.err = err;
+    call->asked.status = err == OK ? d->fetch.status : 0;
+    if (err != OK && call->error.err != err)
+        call->error = (struct error){.err = err};
+    if (err != ERR_CANCELLED)
+        count(t, d, err);
+    return err;
 }
 
 /* ---- wrapping the answer --------------------------------------------------------------------------------
@@ -326,7 +390,7 @@ static enum err write_answer(struct buf *out, struct dispatch *d)
     return OK;
 }
 
-static enum err write_failure(struct buf *out, const struct error *error, enum err err)
+static enum err write_failure(struct buf *out, const struct error *error)
 {
     struct json j = json_to(out);
     json_put_object(&j);
@@ -335,8 +399,8 @@ static enum err write_failure(struct buf *out, const struct error *error, enum e
     json_key_c(&j, "content-type", "application/json");
     json_end(&j);
     json_key_object(&j, "body");
-    json_key_c(&j, "error", error->err == err && error->why[0] ? error->why : err_row(err)->text);
-    json_key_c(&j, "code", err_row(err)->code);
+    json_key_c(&j, "error", error_text(error));
+    json_key_c(&j, "code", err_row(error->err)->code);
     json_end(&j);
     json_end(&j);
     return OK;
@@ -347,13 +411,13 @@ static enum err dispatch_run(struct task *t, struct api_call *call, struct respo
     CLEANUP(dispatch_free) struct dispatch d = {.call = call};
     struct buf out = BUF(CALL_BODY_MAX * 2);
     TRY(dispatch_read(t, &d));
-    enum err err = lease_and_ask(t, &d);
+    enum err err = outcome_note(t, &d, lease_and_ask(t, &d));
     if (err == ERR_CANCELLED)
         return err;
     if (err == OK)
         err = write_answer(&out, &d);
     else
-        err = write_failure(&out, &call->error, err);
+        err = write_failure(&out, &call->error);
     if (err == OK)
         err = buf_err(&out);
     if (err == OK)

@@ -33,8 +33,10 @@ static enum err call_api(struct task *t, struct exchange *x)
     };
     TRY(inflow_settle(&x->conn->in));
     enum err err = x->route.api->handler(t, &call, &response);
+    x->asked = call.asked;
+    x->attempts = call.asked.attempts;
+    x->error = call.error;
     if (err != OK) {
-        x->error = call.error;
         x->error.err = err;
         buf_free(&response.fields);
         return err;
@@ -312,6 +314,7 @@ static struct exchange *exchange_new(struct worker *w, struct conn *c)
     x->lease = (struct lease){0};
     x->websocket = x->on_fallback = x->reframe = false;
     x->llm = NULL;
+    x->asked.service = NULL;
     x->client = NULL;
     x->strategy = NULL;
     x->error.err = OK;

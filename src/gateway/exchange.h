@@ -52,6 +52,7 @@ struct exchange {
     struct target_place place;
     bool on_fallback;
     int attempts;
+    struct api_asked asked; /* ROUTE_API */
 
     /* For log and metrics. */
     int status;                    /* as the client saw it; 499 = it left; 0 = nothing sent */

@@ -14,6 +14,14 @@ struct service_config;
 struct snapshot;
 struct worker;
 
+/* What a call asked of a service, for the request's log line. */
+struct api_asked {
+    const struct snapshot_service *service; /* NULL: none */
+    int attempts;
+    int status;   /* of its answer; 0 = none came: */
+    enum err err; /* why */
+};
+
 struct api_call {
     struct task *task;
     struct conn *conn;
@@ -27,7 +35,8 @@ struct api_call {
     const struct book_client *client;     /* who calls; NULL: an operator, or anybody */
     const struct book_strategy *strategy; /* the client's; NULL where the route is not ACCESS_LLM */
     struct str actor;                     /* whose key it was, for the audit trail; "anonymous" without one */
-    struct error error;                   /* says why when the handler fails */
+    struct error error;                   /* says why when the handler fails, or the service it asked */
+    struct api_asked asked;               /* set by the dispatcher */
 };
 
 /* Answers a call: fills `response` (its body lives in call->request->arena), which the gateway sends. On an

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from gateway import metric
 from waiting import eventually
 
 STATUS_KEYS = {"serviceId", "state", "machineId", "readiness", "queuePending", "automation", "idleMs", "inFlight",
@@ -202,6 +203,34 @@ def test_dispatcher_failure_is_inside(hestia, fake, backend):
     backend.close()
     result = dispatch(gateway, serviceId="s", method="GET", path="/")
     assert result["status"] == 503 and isinstance(result["body"]["error"], str)
+
+
+def test_dispatcher_remembers_whom_it_asked(hestia, backend, backends):
+    """The log line names the service and what came of it, and the service's metrics count it."""
+    backup = backends(lambda peer, request: peer.respond(200, b"ok"))
+    gateway = hestia({"services": {"s": {"base_url": backend.url, "retry_count": 2, "retry_delay_ms": 1},
+                                   "safe": {"base_url": backend.url, "fallback_url": backup.url}}})
+    for service in ("s", "safe"):
+        gateway.start(service)
+    backend.handler = lambda peer, request: peer.respond(500, b"x")
+    assert dispatch(gateway, serviceId="s", method="GET", path="/")["status"] == 500
+    line = gateway.wait_event("request_end", path="/v1/requests", service_id="s")
+    assert (line["status_code"], line["upstream_status"], line["metadata"]["attempts"]) == (200, 500, 2) and "error" not in line
+    assert dispatch(gateway, serviceId="safe", method="GET", path="/")["status"] == 200
+    gateway.wait_event("request_end", path="/v1/requests", service_id="safe", upstream_status=200)
+    backend.handler = lambda peer, request: peer.close()
+    assert dispatch(gateway, serviceId="s", method="GET", path="/")["status"] == 503
+    line = gateway.wait_event("request_end", count=2, path="/v1/requests", service_id="s")
+    assert line["status_code"] == 200 and line["metadata"]["attempts"] == 2
+    assert backend.url in line["error"] and "upstream_status" not in line
+    eventually(lambda: metric(gateway, "hestia_requests_total", service="dispatcher", code="200") == 3, "they are counted")
+    assert metric(gateway, "hestia_proxy_requests_total", service="s", method="GET") == 2
+    assert metric(gateway, "hestia_upstream_duration_seconds_count", service="s", code="500") == 1
+    assert metric(gateway, "hestia_proxy_errors_total", service="s", error="upstream_unreachable", method="GET") == 1
+    assert metric(gateway, "hestia_attempts_total", service="s", reason="base_url") == 2
+    assert metric(gateway, "hestia_attempts_total", service="s", reason="retry") == 2
+    assert metric(gateway, "hestia_fallbacks_total", service="safe", reason="failed") == 1
+    assert metric(gateway, "hestia_routing_decisions_total", service="safe", reason="fallback") == 1
 
 
 def test_dispatcher_unknown_service(api):
